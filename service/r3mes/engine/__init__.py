@@ -1,0 +1,1 @@
+"""Tokens in, tokens out: the process that owns the model and its KV cache. Knows no HTTP, no text."""

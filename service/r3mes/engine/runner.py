@@ -1,0 +1,68 @@
+"""The seam between policy and arithmetic: a batch of ragged rows in, one result a row out.
+
+Knows no torch. Implementations: `fake.FakeRunner` (torch-free), `portable.PortableRunner`.
+"""
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from typing import Protocol
+
+from r3mes.engine.messages import Logprob, SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A wish for the token at index `position` of prompt + output.
+
+    `prompt` and `output` are the ids before it (penalties count them); randomness depends on
+    (params.seed, position) alone.
+    """
+
+    params: SamplingParams
+    position: int
+    prompt: Seq[int]
+    output: Seq[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sequence's share of a step: feed `tokens` at positions start, start+1, …
+
+    `blocks` is the block table; it covers start + len(tokens) positions, and positions below
+    `start` already hold keys and values. `sample` is None for a prompt chunk that is not the last.
+    `prompt_logprobs` asks for the logprobs of the prompt ids that follow each fed position;
+    `targets` are those ids (one for each fed position; the last may be missing at the prompt's end).
+    """
+
+    tokens: Seq[int]
+    start: int
+    blocks: Seq[int]
+    sample: Sample | None
+    prompt_logprobs: int | None = None
+    targets: Seq[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """`token` is None when no sample was wished or `error` says why this row failed."""
+
+    token: int | None = None
+    logprob: Logprob | None = None
+    prompt_logprobs: tuple[Logprob, ...] = ()
+    error: str | None = None
+
+
+class Runner(Protocol):
+    """Owns the weights and the KV store. One failing row must not fail the others."""
+
+    num_blocks: int
+    vocab_size: int
+
+    def run(self, batch: Batch) -> list[RowResult]:
+        """One forward pass; results in the order of the rows."""
+        ...

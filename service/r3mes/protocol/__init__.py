@@ -1,0 +1,1 @@
+"""What crosses the HTTP wire: request and response bodies. Knows no engine."""

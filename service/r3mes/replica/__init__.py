@@ -1,0 +1,1 @@
+"""One model behind the OpenAI API: supervisor, API workers, probes, drain."""

@@ -1,0 +1,210 @@
+"""The one frozen Settings: every knob, its default, its bounds and its documented meaning.
+
+Built once by the composition root from defaults, `R3MES_…` variables and command line flags, then
+handed on section by section. Knows nothing of who uses it.
+"""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from r3mes.errors import StartError
+
+PREFIX = "R3MES_"
+NESTING = "__"
+
+
+class Section(BaseModel):
+    """A group of settings that one part needs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class ModelSettings(Section):
+    source: str = Field(
+        "bundled",
+        min_length=1,
+        description="Folder or hub id of the checkpoint; `bundled` is the model in the package.",
+    )
+    revision: str | None = Field(None, description="Hub revision: a branch, tag or commit.")
+    name: str | None = Field(
+        None, description="Name the API serves it under; by default made from the source."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="`auto` takes CUDA where a device is present."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="`auto` is float32 on a CPU and the checkpoint's own on CUDA."
+    )
+    max_len: int | None = Field(
+        None, ge=16, description="Longest prompt plus answer, in tokens; by default the model's."
+    )
+    chat_template: Path | None = Field(
+        None, description="Jinja file that replaces the checkpoint's chat template."
+    )
+
+
+class EngineSettings(Section):
+    runner: Literal["portable", "fake"] = Field(
+        "portable",
+        description="What computes tokens; `fake` needs no torch and answers made-up text.",
+    )
+    max_batch: int = Field(64, ge=1, le=1024, description="Most sequences in one forward pass.")
+    max_waiting: int = Field(512, ge=1, description="Most requests in the line before a 503.")
+    chunk_tokens: int = Field(
+        512, ge=16, description="Most prompt tokens that one step adds beside running streams."
+    )
+    block_size: int = Field(16, ge=1, le=256, description="Tokens in one block of the KV cache.")
+    kv_blocks: int | None = Field(
+        None, ge=2, description="Size of the KV cache in blocks; by default from free memory."
+    )
+    kv_memory_fraction: float = Field(
+        0.5, gt=0, le=0.95, description="Share of the memory still free that the KV cache may take."
+    )
+    kv_memory_limit_mb: int = Field(
+        4096, ge=1, description="Upper bound of the KV cache on a CPU, in MiB."
+    )
+    prefix_cache: bool = Field(True, description="Reuse KV blocks of equal prompt prefixes.")
+    threads: int | None = Field(
+        None, ge=1, description="Threads of the forward pass; by default the cores of the process."
+    )
+    fake_step_ms: float = Field(
+        0.0, ge=0, description="Time one step of the fake runner takes, in milliseconds."
+    )
+
+
+class ServerSettings(Section):
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=64, description="API worker processes.")
+    max_body_bytes: int = Field(1 << 20, ge=1024, description="Largest request body.")
+    max_header_bytes: int = Field(32 << 10, ge=1024, description="Largest block of headers.")
+    max_headers: int = Field(128, ge=8, description="Most headers in one request.")
+    header_timeout_s: float = Field(10, gt=0, description="Time to receive all headers.")
+    body_timeout_s: float = Field(30, gt=0, description="Time to receive the whole body.")
+    keep_alive_s: float = Field(75, gt=0, description="Idle time before a connection is closed.")
+    write_timeout_s: float = Field(
+        60, gt=0, description="Time a client may stop reading before its stream is cut."
+    )
+    strict_fields: bool = Field(False, description="Refuse unknown request fields with 400.")
+
+
+class LimitSettings(Section):
+    max_choices: int = Field(16, ge=1, le=128, description="Largest `n` of a request.")
+    max_prompts: int = Field(128, ge=1, description="Most prompts in one completions request.")
+    max_request_tokens: int = Field(
+        1 << 20, ge=1, description="Budget of one request: prompts x n x max tokens."
+    )
+    max_logprobs: int = Field(20, ge=0, le=100, description="Most alternatives per token.")
+    max_messages: int = Field(4096, ge=1, description="Most messages in one chat.")
+    request_timeout_s: float = Field(
+        600, gt=0, description="Deadline of a request that names none."
+    )
+
+
+class DrainSettings(Section):
+    linger_s: float = Field(
+        10, ge=0, description="After SIGTERM, time in which new requests are still served."
+    )
+    timeout_s: float = Field(90, ge=0, description="After SIGTERM, time running streams have.")
+
+
+class ProbeSettings(Section):
+    ready_heartbeat_s: float = Field(
+        5, gt=0, description="Age of the engine's heartbeat that ends readiness."
+    )
+    live_heartbeat_s: float = Field(
+        120, gt=0, description="Age of the engine's heartbeat that fails liveness."
+    )
+
+
+class TelemetrySettings(Section):
+    otlp_endpoint: str | None = Field(
+        None, description="OTLP/HTTP base address of a collector; tracing is off without one."
+    )
+    sample_ratio: float = Field(0.1, ge=0, le=1, description="Share of requests that are traced.")
+    trust_parent: bool = Field(
+        False, description="Follow the sampling flag of an incoming `traceparent`."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged."
+    )
+    log_format: Literal["json", "text"] = Field("json", description="Form of a log line.")
+
+
+class Settings(BaseSettings):
+    """All settings. A variable is `R3MES_` + section + `__` + field, in capitals."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=PREFIX,
+        env_nested_delimiter=NESTING,
+        validate_default=True,
+    )
+
+    api_keys: SecretStr | None = Field(
+        None,
+        description="Keys that open `/v1`, parted by commas; plain, or `sha256:` and the hex hash.",
+    )
+    api_keys_file: Path | None = Field(None, description="File with one such key a line.")
+    model: ModelSettings = ModelSettings()
+    engine: EngineSettings = EngineSettings()
+    server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
+    drain: DrainSettings = DrainSettings()
+    probes: ProbeSettings = ProbeSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+
+def variables() -> Iterator[tuple[str, Any]]:
+    """Every variable name with its field, in documented order."""
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            for inner, inner_field in section.model_fields.items():
+                yield f"{PREFIX}{name}{NESTING}{inner}".upper(), inner_field
+        else:
+            yield f"{PREFIX}{name}".upper(), field
+
+
+def load(
+    overrides: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Build the Settings; `overrides` maps dotted names (`server.port`) to values.
+
+    Raises StartError for an unknown `R3MES_…` variable or a value out of bounds.
+    """
+    refuse_unknown(os.environ if environ is None else environ)
+    nested: dict[str, Any] = {}
+    for dotted, value in (overrides or {}).items():
+        section, _, field = dotted.partition(".")
+        if field:
+            nested.setdefault(section, {})[field] = value
+        else:
+            nested[section] = value
+    try:
+        return Settings(**nested)
+    except ValidationError as error:
+        raise StartError(describe(error)) from error
+
+
+def refuse_unknown(environ: Mapping[str, str]) -> None:
+    """Raise StartError when a `R3MES_…` variable is not a setting, and name the nearest one."""
+    known = [name for name, _ in variables()]
+    for name in sorted(environ):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
+            raise StartError(f"{name} is not a setting of R3MES. Did you mean {near}?")
+
+
+def describe(error: ValidationError) -> str:
+    """One line for people out of pydantic's report; never shows a value that could be a secret."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = NESTING.join(str(part) for part in first["loc"]).upper()
+    return f"{PREFIX}{where}: {first['msg']}"
