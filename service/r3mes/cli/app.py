@@ -1,0 +1,26 @@
+"""The table of commands. Knows what each is called, not what it does."""
+
+import typer
+
+from r3mes import __version__
+from r3mes.cli import roles
+from r3mes.cli.show_config import show_config
+
+app = typer.Typer(
+    name="r3mes",
+    help="Language models over an OpenAI-compatible API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+app.command("serve")(roles.serve)
+app.command("replica")(roles.replica)
+app.command("show-config")(show_config)
