@@ -174,18 +174,14 @@ class WorkerHello(Message):
     ready: bool
 
 
-class WorkerExited(Message):
-    """From gunicorn's master: the worker with this pid is gone."""
-
-    pid: int
-
-
 class Measurement(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One change of one metric: added to a counter, observed by a histogram."""
+    """One change of one metric: added to a counter, or observed `weight` times by a histogram."""
 
     name: str
     labels: tuple[str, ...]
     value: float
+    weight: int = 1
+    trace_id: str = ""  # of a sampled span that this observation may point to
 
 
 class Measurements(Message):
@@ -202,7 +198,13 @@ class Scrape(Message):
     openmetrics: bool
 
 
-ToHub = EngineReport | WorkerHello | WorkerExited | Measurements | Scrape
+class Flushed(Message):
+    """Answer to `Flush`: what this worker measured before has been sent before."""
+
+    ticket: int
+
+
+ToHub = EngineReport | WorkerHello | Measurements | Scrape | Flushed
 
 
 class ReplicaState(Message):
@@ -233,7 +235,13 @@ class Scraped(Message):
     content_type: str
 
 
-FromHub = ReplicaState | Scraped
+class Flush(Message):
+    """Asked of every worker before a scrape is answered, so that no count is missing in it."""
+
+    ticket: int
+
+
+FromHub = ReplicaState | Scraped | Flush
 
 
 def encode(message: Message) -> bytes:
