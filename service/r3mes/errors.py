@@ -93,7 +93,13 @@ class ModelNotFound(NotFound):
 
 
 class MethodNotAllowed(R3mesError):
+    """`allow` lists the methods that the address does take."""
+
     status, type, code = 405, "invalid_request_error", "unknown_url"
+
+    def __init__(self, message: str, *, allow: str) -> None:
+        super().__init__(message)
+        self.allow = allow
 
 
 class RequestTimeout(R3mesError):
