@@ -1,0 +1,142 @@
+"""Logits to tokens. Owns the order of the processors and the randomness of a row.
+
+Knows nothing of models or the KV store. Order, as in the reference processors of `transformers`:
+logit_bias, repetition penalty, presence and frequency penalty, min_tokens, temperature, top_k,
+top_p, min_p. Tokens that tie with the last one kept by top_k or top_p are kept too.
+
+A drawn token is the inverse of the cumulative distribution, in order of ids and in float64, at
+one uniform number that depends on (seed, position) alone: neighbours in the batch change nothing.
+Temperature 0 takes the most likely token.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from r3mes.engine.messages import SamplingParams
+from r3mes.engine.runner import Sample
+
+BLOCK = 256  # tokens summed together before the search descends to single ones
+FIRST_LOOK = 128  # most nuclei are smaller; a row whose nucleus is not looks further
+NEVER = float("-inf")
+
+
+def uniform(seeds: Sequence[int], positions: Sequence[int]) -> np.ndarray:
+    """One number in [0, 1) for each (seed, position): splitmix64 over both, 53 bits of it."""
+    seed = np.array([s & 0xFFFFFFFFFFFFFFFF for s in seeds], dtype=np.uint64)
+    position = np.array(positions, dtype=np.uint64)
+    bits = _mix(_mix(seed) + position * np.uint64(0x9E3779B97F4A7C15))
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mix(value: np.ndarray) -> np.ndarray:
+    value = value + np.uint64(0x9E3779B97F4A7C15)  # arrays wrap silently, which is what we want
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def sample(logits: Tensor, wishes: Sequence[Sample], eos: Sequence[int]) -> Tensor:
+    """One token a row. `logits` [rows, vocabulary] are changed in place where a wish says so."""
+    shape_logits(logits, wishes, eos)
+    tokens = logits.argmax(dim=-1)
+    drawn = [i for i, wish in enumerate(wishes) if wish.params.temperature > 0]
+    if drawn:
+        rows = torch.tensor(drawn, device=logits.device)
+        tokens[rows] = draw(logits[rows], [wishes[i] for i in drawn])
+    return tokens
+
+
+def shape_logits(logits: Tensor, wishes: Sequence[Sample], eos: Sequence[int]) -> None:
+    """What changes single logits: bias, penalties, min_tokens. Plain rows cost nothing."""
+    for line, wish in zip(logits, wishes, strict=True):
+        params = wish.params
+        if params.logit_bias:
+            ids = _ids(list(params.logit_bias), line)
+            line[ids] += torch.tensor(list(params.logit_bias.values()), device=line.device)
+        if params.repetition_penalty != 1.0:
+            ids = torch.cat([_ids(wish.prompt, line), _ids(wish.output, line)])
+            old = line[ids]
+            factor = params.repetition_penalty
+            line[ids] = torch.where(old < 0, old * factor, old / factor)
+        if wish.output and (params.presence_penalty or params.frequency_penalty):
+            ids, counts = _ids(wish.output, line).unique(return_counts=True)
+            line[ids] -= params.presence_penalty + params.frequency_penalty * counts
+        if len(wish.output) < params.min_tokens:
+            line[_ids(stop_ids(params, eos), line)] = NEVER
+
+
+def stop_ids(params: SamplingParams, eos: Sequence[int]) -> list[int]:
+    """The ids that would end this row."""
+    return [*params.stop_token_ids, *(() if params.ignore_eos else eos)]
+
+
+def _ids(ids: Sequence[int], like: Tensor) -> Tensor:
+    return torch.tensor(ids, dtype=torch.int64, device=like.device)
+
+
+def draw(logits: Tensor, wishes: Sequence[Sample]) -> Tensor:
+    """A token from each row's distribution after temperature, top_k, top_p and min_p."""
+    scores = filtered(logits, [wish.params for wish in wishes])
+    numbers = uniform([w.params.seed for w in wishes], [w.position for w in wishes])
+    return inverse_cdf(scores.exp_(), torch.from_numpy(numbers).to(logits.device))
+
+
+def filtered(logits: Tensor, params: Sequence[SamplingParams]) -> Tensor:
+    """Logits over temperature, the largest of each row 0, with what the filters drop at -inf."""
+    heat = _column([one.temperature for one in params], logits)
+    scores = (logits - logits.amax(dim=-1, keepdim=True)) / heat
+    vocabulary = scores.shape[1]
+    for i, one in enumerate(params):
+        if 0 < one.top_k < vocabulary:
+            keep_from(scores[i : i + 1], scores[i].topk(one.top_k).values[-1:])
+    nuclei = [i for i, one in enumerate(params) if one.top_p < 1]
+    if nuclei:
+        rows = torch.tensor(nuclei, device=logits.device)
+        mass = _column([params[i].top_p for i in nuclei], logits).double()
+        scores[rows] = keep_from(scores[rows], nucleus(scores[rows], mass))
+    if any(one.min_p > 0 for one in params):
+        keep_from(scores, _column([one.min_p for one in params], logits).log())
+    return scores
+
+
+def keep_from(scores: Tensor, least: Tensor) -> Tensor:
+    return scores.masked_fill_(scores < least, NEVER)
+
+
+def nucleus(scores: Tensor, mass: Tensor) -> Tensor:
+    """The least score, [rows, 1], of the smallest set of tokens whose probability reaches `mass`."""
+    total = scores.double().logsumexp(dim=-1, keepdim=True)
+    least = torch.empty_like(total)
+    open_rows = torch.arange(len(scores), device=scores.device)
+    for look in (FIRST_LOOK, scores.shape[1]):
+        top = scores[open_rows].topk(min(look, scores.shape[1])).values
+        reached = (top - total[open_rows]).exp().cumsum(dim=-1) >= mass[open_rows]
+        reached[:, -1] |= look >= scores.shape[1]  # rounding may leave the sum short of 1
+        least[open_rows] = top.gather(1, reached.int().argmax(dim=-1, keepdim=True)).double()
+        open_rows = open_rows[~reached.any(dim=-1)]
+        if not len(open_rows):
+            break
+    return least.to(scores.dtype)
+
+
+def inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:
+    """The first id at which the sum of weights passes number x total; never one of weight 0."""
+    rows, vocabulary = weights.shape
+    blocks = torch.nn.functional.pad(weights, (0, -vocabulary % BLOCK)).view(rows, -1, BLOCK)
+    sums = blocks.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+    target = numbers[:, None] * sums[:, -1:]
+    block = (sums > target).int().argmax(dim=-1, keepdim=True)
+    before = torch.where(block > 0, sums.gather(1, (block - 1).clamp(min=0)), 0.0)
+    inside = blocks.gather(1, block[..., None].expand(-1, -1, BLOCK))[:, 0].double()
+    passed = inside.cumsum(dim=-1) > target - before
+    # Both sums are of the same numbers; where rounding left none past the target, the last counts.
+    last = BLOCK - 1 - (inside > 0).flip(1).int().argmax(dim=-1)
+    token = torch.where(passed.any(dim=-1), passed.int().argmax(dim=-1), last)
+    return block[:, 0] * BLOCK + token
+
+
+def _column(values: Sequence[float], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
