@@ -1,0 +1,71 @@
+# One word for each thing a developer or a user does; `make help` lists them.
+.DEFAULT_GOAL := check
+.PHONY: help serve run-fake setup dev fmt lint types arch docs docs-check check test bench soak lock clean
+
+PORT ?= 8000
+HOST ?= 127.0.0.1
+MODEL ?=
+# A folder with a CPU build of torch; without one torch comes from the package index.
+WHEELS ?=
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	2>/dev/null && echo $$python && exit; done; echo python3)
+
+BIN := .venv/bin
+INSTALL = @$(PYTHON) requirements/install.py
+CODE := service tests docs requirements
+
+help: ## List what make can do here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: ## Install if needed and serve a model: make serve [PORT=8000] [HOST=127.0.0.1] [MODEL=folder]
+	$(INSTALL) engine --wheels "$(WHEELS)" --address "$(HOST):$(PORT)"
+	@$(BIN)/r3mes serve --host "$(HOST)" --port "$(PORT)" $(if $(MODEL),--model "$(MODEL)")
+
+run-fake: ## The same API with made-up answers and no model: make run-fake [PORT=8000]
+	$(INSTALL) engine --wheels "$(WHEELS)" --address "$(HOST):$(PORT)"
+	@R3MES_ENGINE__RUNNER=fake $(BIN)/r3mes serve --host "$(HOST)" --port "$(PORT)"
+
+setup: dev ## Everything a developer needs: .venv and the git hooks
+	@if git rev-parse --git-dir >/dev/null 2>&1; then $(BIN)/pre-commit install; fi
+
+dev:
+	$(INSTALL) dev --wheels "$(WHEELS)"
+
+fmt: dev ## Format the code
+	@$(BIN)/ruff check --quiet --fix-only $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+lint: dev ## Rules and format of the code
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+
+types: dev ## Types, strictly
+	@$(BIN)/mypy
+
+arch: dev ## Who may import whom
+	@$(BIN)/lint-imports
+
+docs: dev ## Write the generated pages
+	@$(BIN)/python docs/generate.py
+
+docs-check: dev ## Fail when a generated page is stale
+	@$(BIN)/python docs/generate.py --check
+
+check: lint types arch docs-check ## All of the above that can fail; the default
+
+test: dev ## Every test; no GPU and no network needed
+	@$(BIN)/python -m pytest
+
+bench: dev ## Compare with other servers on this machine: docs/benchmarks/
+	@$(BIN)/python -m benchmarks.compare
+
+soak: dev ## Ten minutes of cancels, bad requests and killed workers: docs/benchmarks/soak.md
+	@$(BIN)/python -m benchmarks.soak
+
+lock: dev ## Renew requirements/*.txt from pyproject.toml; WHEELS is needed for the CPU locks
+	@$(PYTHON) requirements/lock.py "$(WHEELS)"
+
+clean: ## Remove what make made here
+	rm -rf .venv .uv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find service tests docs requirements -name __pycache__ -type d -prune -exec rm -rf {} +
