@@ -167,11 +167,13 @@ class EngineReport(Message):
 
 
 class WorkerHello(Message):
-    """First message of a worker; `ready` turns true when its tokenizer is loaded."""
+    """First message of a worker; `ready` turns true when its tokenizer is loaded, or `failure`
+    says in a line for people why it cannot be."""
 
     worker: str
     pid: int
     ready: bool
+    failure: str | None = None
 
 
 class Measurement(msgspec.Struct, frozen=True, array_like=True, gc=False):
