@@ -1,0 +1,93 @@
+"""Brings a runner to life: threads, imports, the model. The one place here that reaches for torch.
+
+Loading takes its time in a thread of its own, so that the heart goes on beating.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+
+from r3mes.engine.cores import usable_cores
+from r3mes.engine.fake import load_fake
+from r3mes.engine.heart import IDLE_S, Heart
+from r3mes.engine.messages import ModelInfo
+from r3mes.engine.runner import Runner
+from r3mes.settings import EngineSettings, ModelSettings
+
+Do = Callable[[Callable[[], None]], None]  # have the main thread do something
+
+
+class Loaded(NamedTuple):
+    model: ModelInfo
+    runner: Runner
+
+
+def boot(model: ModelSettings, engine: EngineSettings, *, heart: Heart) -> Loaded:
+    """The model with its runner, ready to run. Raises StartError when it cannot be served."""
+    if engine.runner == "fake":
+        heart.enter("loading", "the fake runner")
+        loaded = Loaded(*load_fake(model, engine))
+    else:
+        loaded = _beside(heart, lambda do: _load_portable(model, engine, heart=heart, do=do))
+        _set_threads(engine)  # they are counted per thread, and it was another one that loaded
+    heart.model = loaded.model
+    return loaded
+
+
+def _beside(heart: Heart, load: Callable[[Do], Loaded]) -> Loaded:
+    """Run `load` in a thread; until it is done, this one beats and does what it is told."""
+    orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
+    with ThreadPoolExecutor(1, "load") as threads:
+        loading = threads.submit(load, orders.put)
+        loading.add_done_callback(lambda _: orders.put(heart.beat))
+        while not (loading.done() and orders.empty()):
+            try:
+                orders.get(timeout=IDLE_S)()
+            except Empty:
+                heart.beat()
+        return loading.result()
+
+
+def _load_portable(model: ModelSettings, engine: EngineSettings, *, heart: Heart, do: Do) -> Loaded:
+    began = time.monotonic()
+    do(lambda: heart.enter("loading", "importing torch and transformers"))
+    _set_threads(engine)
+    from r3mes.engine.load import load_model
+
+    imported = time.monotonic()
+    do(lambda: heart.took("import", imported - began))
+    loaded = load_model(
+        model,
+        engine,
+        progress=lambda share, detail: do(lambda: heart.advance(share, detail)),
+        located=lambda path: do(lambda: heart.found(_located(model, path))),
+    )
+    do(lambda: heart.took("load", time.monotonic() - imported))
+    return Loaded(loaded.info, loaded.runner)
+
+
+def _set_threads(engine: EngineSettings) -> None:
+    """Before torch starts its threads: idle ones must sleep, not spin on a shared machine."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    import torch
+
+    torch.set_num_threads(engine.threads or usable_cores())
+
+
+def _located(model: ModelSettings, path: str) -> ModelInfo:
+    """What is known before the weights are read: enough for a worker to load the tokenizer."""
+    return ModelInfo(
+        name=model.name or Path(path).name,
+        path=path,
+        max_len=0,
+        vocab_size=0,
+        eos_token_ids=(),
+        dtype="",
+        device="",
+        fingerprint="",
+        defaults={},
+    )

@@ -1,0 +1,134 @@
+"""A Runner without a model: made-up text at a chosen pace, and a strict witness of the policy.
+
+The token at a position is a function of (seed, position). A shadow of the KV store remembers which
+id was written where, and a row whose block table does not hold exactly its own history fails. So
+any mistake of the scheduler or of the block pool becomes an error that a test sees.
+"""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Collection
+
+from r3mes.engine.messages import Logprob, ModelInfo
+from r3mes.engine.runner import Batch, Row, RowResult, Sample
+from r3mes.settings import EngineSettings, ModelSettings
+
+EOS = 257
+VOCAB = 259  # the 256 bytes, then bos, eos and pad
+DEFAULT_BLOCKS = 8192
+DEFAULT_MAX_LEN = 4096
+FORCING_BIAS = 100.0
+FLOOR = -9999.0
+FIRST, LAST = ord(" "), ord("~")
+
+
+def token_at(seed: int, position: int) -> int:
+    """A printable ASCII byte."""
+    spread = hashlib.blake2b(f"{seed}:{position}".encode(), digest_size=4).digest()
+    return FIRST + int.from_bytes(spread, "big") % (LAST - FIRST + 1)
+
+
+def choose(sample: Sample) -> int:
+    """`token_at`, unless an id is biased by +100: that one is forced, as in the real sampler.
+
+    That is how a test makes the fake say eos. Ids that would end the text are passed over while
+    fewer than `min_tokens` exist.
+    """
+    params = sample.params
+    early = len(sample.output) < params.min_tokens
+    masked: Collection[int] = {EOS, *params.stop_token_ids} if early else ()
+    forced = [id for id, bias in params.logit_bias.items() if bias >= FORCING_BIAS]
+    byte = token_at(params.seed, sample.position)
+    turn = [*range(byte, LAST + 1), *range(FIRST, byte)]
+    return next(id for id in [*forced, *turn] if id not in masked)
+
+
+def certain(token: int, alternatives: int) -> Logprob:
+    """The fake has no doubts: its choice has probability 1, everything else none."""
+    others = [(id, FLOOR) for id in range(alternatives + 1) if id != token]
+    return Logprob(token, 0.0, 1, [(token, 0.0), *others][:alternatives])
+
+
+class FakeRunner:
+    vocab_size = VOCAB
+
+    def __init__(self, *, num_blocks: int, block_size: int, step_ms: float = 0.0) -> None:
+        self.num_blocks = num_blocks
+        self._size = block_size
+        self._pause = step_ms / 1000
+        self._ids: list[list[int]] = [[] for _ in range(num_blocks)]  # as written into each block
+        self._index = [-1] * num_blocks  # its place in the table it was written through
+
+    def run(self, batch: Batch) -> list[RowResult]:
+        if self._pause:
+            time.sleep(self._pause)
+        owners = Counter(block for row in batch.rows for block in set(row.blocks))
+        return [self._row(row, owners) for row in batch.rows]
+
+    def _row(self, row: Row, owners: Counter[int]) -> RowResult:
+        fault = self._table_fault(row, owners) or self._history_fault(row)
+        if fault:
+            return RowResult(error=fault)
+        self._write(row)
+        prompt = tuple(certain(token, row.prompt_logprobs or 0) for token in row.targets)
+        if row.sample is None:
+            return RowResult(prompt_logprobs=prompt)
+        token = choose(row.sample)
+        wanted = row.sample.params.logprobs
+        logprob = None if wanted is None else certain(token, wanted)
+        return RowResult(token=token, logprob=logprob, prompt_logprobs=prompt)
+
+    def _table_fault(self, row: Row, owners: Counter[int]) -> str | None:
+        stop = row.start + len(row.tokens)
+        if not row.tokens or -(-stop // self._size) != len(row.blocks):
+            return "the block table does not fit the tokens"
+        if len(set(row.blocks)) != len(row.blocks):
+            return "a block is twice in the table"
+        if any(owners[block] > 1 for block in row.blocks[row.start // self._size :]):
+            return "a block that is written belongs to another row too"
+        return None
+
+    def _history_fault(self, row: Row) -> str | None:
+        """Are the ids below `start` in their places? Which ids, only a sampling row can tell."""
+        history = None if row.sample is None else [*row.sample.prompt, *row.sample.output]
+        if history is not None and history[row.start :] != list(row.tokens):
+            return "the tokens are not the rest of the sequence"
+        for index, block in enumerate(row.blocks[: -(-row.start // self._size)]):
+            begin = index * self._size
+            count = min(self._size, row.start - begin)
+            held = self._ids[block][:count]
+            if self._index[block] != index or len(held) != count:
+                return "a position below the start was never computed"
+            if history is not None and held != history[begin : begin + count]:
+                return "the block table holds another sequence's history"
+        return None
+
+    def _write(self, row: Row) -> None:
+        for position, token in enumerate(row.tokens, start=row.start):
+            index, offset = divmod(position, self._size)
+            block = row.blocks[index]
+            self._index[block] = index
+            del self._ids[block][offset:]
+            self._ids[block].append(token)
+
+
+def load_fake(model: ModelSettings, engine: EngineSettings) -> tuple[ModelInfo, FakeRunner]:
+    """What `load_model` is to the real runner: needs no files and no time."""
+    info = ModelInfo(
+        name=model.name or "fake",
+        path="",
+        max_len=model.max_len or DEFAULT_MAX_LEN,
+        vocab_size=VOCAB,
+        eos_token_ids=(EOS,),
+        dtype="none",
+        device="cpu",
+        fingerprint="fake",
+        defaults={},
+    )
+    runner = FakeRunner(
+        num_blocks=engine.kv_blocks or DEFAULT_BLOCKS,
+        block_size=engine.block_size,
+        step_ms=engine.fake_step_ms,
+    )
+    return info, runner

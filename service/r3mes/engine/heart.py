@@ -1,0 +1,78 @@
+"""The engine's heartbeat: what it reports of itself to the supervisor, and when.
+
+Owns phase, progress and the steps that were not reported yet. Knows no sockets.
+"""
+
+from collections.abc import Callable
+
+from r3mes.engine.messages import EngineReport, EngineStats, ModelInfo, Phase, Step
+
+IDLE_S = 0.5
+BUSY_S = 0.05
+
+
+class Heart:
+    """`send` returns False when a report could not leave; its steps then go with the next."""
+
+    def __init__(self, send: Callable[[EngineReport], bool], *, clock: Callable[[], float]) -> None:
+        self._send = send
+        self._clock = clock
+        self._phase: Phase = "starting"
+        self._progress = 0.0
+        self._detail = ""
+        self._steps: list[Step] = []
+        self._last = clock()
+        self.stats = EngineStats()
+        self.model: ModelInfo | None = None
+        self._phase_seconds: dict[str, float] = {}
+        self.warm_ttft: float | None = None
+
+    def enter(self, phase: Phase, detail: str) -> None:
+        """A new phase, reported at once."""
+        self._phase = phase
+        self._progress = 1.0 if phase == "ready" else 0.0
+        self._detail = detail
+        self.beat()
+
+    def advance(self, progress: float, detail: str) -> None:
+        """Progress within the phase, reported as often as steps are."""
+        self._progress = progress
+        self._detail = detail
+        if self._clock() >= self._last + BUSY_S:
+            self.beat()
+
+    def found(self, model: ModelInfo) -> None:
+        """The model's folder is known: reported at once, for the workers to begin with it."""
+        self.model = model
+        self.beat()
+
+    def took(self, phase: str, seconds: float) -> None:
+        self._phase_seconds[phase] = seconds
+
+    def record(self, step: Step) -> None:
+        self._steps.append(step)
+
+    @property
+    def due(self) -> float:
+        """When the next report must leave: soon with news, later if only to be seen alive."""
+        return self._last + (BUSY_S if self._steps else IDLE_S)
+
+    def beat_if_due(self) -> None:
+        if self._clock() >= self.due:
+            self.beat()
+
+    def beat(self) -> None:
+        self._last = self._clock()
+        report = EngineReport(
+            at=self._last,
+            phase=self._phase,
+            progress=self._progress,
+            detail=self._detail,
+            stats=self.stats,
+            steps=self._steps,
+            phase_seconds=dict(self._phase_seconds),
+            model=self.model,
+            warm_ttft=self.warm_ttft,
+        )
+        if self._send(report):
+            self._steps = []

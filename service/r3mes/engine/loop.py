@@ -1,0 +1,242 @@
+"""The engine: requests in, one forward pass a step, news out to each worker.
+
+Owns every live sequence, in one thread: whoever calls `step` also calls all the rest. Knows no
+sockets and no processes; time, the runner and where deliveries go are given to it.
+"""
+
+import logging
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Literal
+
+from r3mes.engine import news
+from r3mes.engine.block_pool import BlockPool
+from r3mes.engine.door import Door
+from r3mes.engine.messages import Delivery, EngineStats, Logprob, ModelInfo, Step, Submit, Update
+from r3mes.engine.runner import Batch, RowResult, Runner
+from r3mes.engine.scheduler import Plan, Scheduler
+from r3mes.engine.sequence import Key, Sequence
+from r3mes.errors import (
+    DeadlineExceeded,
+    EngineCrash,
+    InternalError,
+    InvalidRequest,
+    Overloaded,
+    R3mesError,
+)
+from r3mes.settings import EngineSettings
+
+logger = logging.getLogger(__name__)
+
+Deliver = Callable[[str, Delivery], None]
+AbortReason = Literal["client", "deadline", "worker_died", "error"]
+PAST_DEADLINE = "The request's deadline has passed."
+ROW_FAILED = "The model failed on this request."
+FAILURES = 3  # whole batches that may fail in a row before the runner counts as broken
+
+
+class Engine:
+    """`deliver` gets the news of one worker, and may abort that worker if it cannot be reached;
+    `on_step` gets a report of each forward pass."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        model: ModelInfo,
+        settings: EngineSettings,
+        clock: Callable[[], float],
+        deliver: Deliver,
+        on_step: Callable[[Step], None],
+    ) -> None:
+        self._runner = runner
+        self._settings = settings
+        self._clock = clock
+        self._deliver = deliver
+        self._on_step = on_step
+        self._pool = BlockPool(runner.num_blocks, settings.block_size)
+        self._scheduler = Scheduler(
+            self._pool,
+            max_batch=settings.max_batch,
+            chunk_tokens=settings.chunk_tokens,
+            prefix_cache=settings.prefix_cache,
+        )
+        self._door = Door(model, capacity=runner.num_blocks * settings.block_size)
+        self._eos = frozenset(model.eos_token_ids)
+        self._live: dict[Key, Sequence] = {}
+        self._news: defaultdict[str, list[Update]] = defaultdict(list)
+        self._aborts: Counter[str] = Counter()
+        self._failures = 0
+        self._next_deadline = math.inf  # not later than that of any live sequence
+        self.stats = self._snapshot()
+
+    @property
+    def busy(self) -> bool:
+        """Is there anything for `step` to do now?"""
+        return bool(self._live or self._news)
+
+    @property
+    def limit(self) -> int:
+        """Most tokens of prompt plus output that one sequence can have."""
+        return self._door.limit
+
+    def submit(self, worker: str, submit: Submit) -> None:
+        """Take a request into the line, or refuse it with news of an error."""
+        sequence = Sequence(
+            key=(worker, submit.stream),
+            request_id=submit.request_id,
+            prompt=submit.prompt,
+            params=submit.params,
+            deadline=math.inf if submit.deadline is None else submit.deadline,
+            queued=self._clock(),
+        )
+        try:
+            self._check(sequence.key, submit)
+        except R3mesError as error:
+            self._tell(sequence, news.error_news(sequence, error))
+            return
+        self._live[sequence.key] = sequence
+        self._scheduler.add(sequence)
+        self._next_deadline = min(self._next_deadline, sequence.deadline)
+
+    def abort(self, worker: str, streams: list[int]) -> None:
+        """Stop these streams and free their blocks; ignores those that have ended already."""
+        for stream in streams:
+            if sequence := self._live.get((worker, stream)):
+                self._abort(sequence, reason="client")
+                self._tell(sequence, news.abort_news(sequence))
+
+    def abort_worker(self, worker: str) -> None:
+        """Stop all streams of a worker that is gone; nobody is left to be told."""
+        for sequence in [each for each in self._live.values() if each.key[0] == worker]:
+            self._abort(sequence, reason="worker_died")
+        self._news.pop(worker, None)
+
+    def step(self) -> None:
+        """One forward pass, if anything is to run.
+
+        Raises EngineCrash when the runner fails batch after batch.
+        """
+        self._expire()
+        self._flush()  # refusals and expiries need not wait for the pass
+        plan = self._scheduler.schedule(now=self._clock())
+        if plan:
+            self._run(plan)
+            self._flush()
+        self.stats = self._snapshot()
+        if self._failures >= FAILURES:
+            raise EngineCrash(f"The model failed {FAILURES} batches in a row.")
+
+    def check(self) -> None:
+        """Raise InternalError unless blocks, states and the line are sound."""
+        self._scheduler.check()
+        scheduled = {*self._scheduler.waiting, *self._scheduler.running}
+        if scheduled != set(self._live.values()):
+            raise InternalError("live sequences and scheduled ones differ")
+
+    def _check(self, key: Key, submit: Submit) -> None:
+        if key in self._live:
+            raise InvalidRequest("The number of the stream is in use.")
+        self._door.check(submit)
+        # Who finds a seat in the next step does not really wait.
+        if len(self._scheduler.waiting) >= self._settings.max_waiting + self._scheduler.seats:
+            raise Overloaded("The line of waiting requests is full.")
+
+    def _expire(self) -> None:
+        """End what is past its deadline, be it in the line or in the batch."""
+        now = self._clock()
+        if now < self._next_deadline:
+            return
+        for sequence in [each for each in self._live.values() if each.deadline <= now]:
+            self._fail(sequence, DeadlineExceeded(PAST_DEADLINE), reason="deadline")
+        self._next_deadline = min((each.deadline for each in self._live.values()), default=math.inf)
+
+    def _run(self, plan: Plan) -> None:
+        rows = tuple(sequence.row(count) for sequence, count in plan.items())
+        kind = _kind(plan)
+        began = self._clock()
+        try:
+            results = self._runner.run(Batch(rows))
+        except Exception:
+            logger.exception("a batch of %d rows failed", len(rows))
+            self._failures += 1
+            results = [RowResult(error="the batch failed")] * len(rows)
+        else:
+            self._failures = 0
+        now = self._clock()
+        for (sequence, count), result in zip(plan.items(), results, strict=True):
+            self._commit(sequence, count, result, now=now)
+        self._on_step(Step(kind=kind, seconds=now - began, tokens=sum(plan.values())))
+
+    def _commit(self, sequence: Sequence, count: int, result: RowResult, *, now: float) -> None:
+        """Take in what one row brought."""
+        if result.error is not None:
+            logger.error("request %s failed: %s", sequence.request_id, result.error)
+            self._fail(sequence, InternalError(ROW_FAILED), reason="error")
+            return
+        self._scheduler.advance(sequence, count)
+        sequence.prompt_logprobs.extend(result.prompt_logprobs)
+        if result.token is not None:
+            self._append(sequence, result.token, result.logprob, now=now)
+        elif not sequence.missing:  # max_tokens is 0
+            self._retire(sequence)
+            self._tell(sequence, news.prompt_news(sequence))
+
+    def _append(
+        self, sequence: Sequence, token: int, logprob: Logprob | None, *, now: float
+    ) -> None:
+        sequence.output.append(token)
+        if sequence.first_token is None:
+            sequence.first_token = now
+        finish = sequence.ending(self._eos, limit=self.limit)
+        if finish:
+            self._retire(sequence)
+        self._tell(sequence, news.token_news(sequence, logprob, finish=finish, eos=self._eos))
+
+    def _retire(self, sequence: Sequence) -> None:
+        """The sequence has ended, one way or another; its blocks are free."""
+        self._scheduler.remove(sequence)
+        del self._live[sequence.key]
+        sequence.finished = self._clock()
+
+    def _abort(self, sequence: Sequence, *, reason: AbortReason) -> None:
+        self._retire(sequence)
+        self._aborts[reason] += 1
+
+    def _fail(self, sequence: Sequence, error: R3mesError, *, reason: AbortReason) -> None:
+        self._abort(sequence, reason=reason)
+        self._tell(sequence, news.error_news(sequence, error))
+
+    def _tell(self, sequence: Sequence, update: Update) -> None:
+        worker, _ = sequence.key
+        self._news[worker].append(update)
+
+    def _flush(self) -> None:
+        ready, self._news = self._news, defaultdict(list)
+        for worker, updates in ready.items():
+            self._deliver(worker, Delivery(updates))
+
+    def _snapshot(self) -> EngineStats:
+        return EngineStats(
+            waiting=len(self._scheduler.waiting),
+            running=len(self._scheduler.running),
+            capacity=self._settings.max_batch,
+            max_waiting=self._settings.max_waiting,
+            blocks_free=self._pool.free,
+            blocks_used=self._pool.used,
+            blocks_cached=self._pool.cached,
+            block_size=self._pool.block_size,
+            prefix_hits=self._scheduler.prefix_hits,
+            prefix_misses=self._scheduler.prefix_misses,
+            chunks=self._scheduler.chunks,
+            preemptions=self._scheduler.preemptions,
+            aborts=dict(self._aborts),
+        )
+
+
+def _kind(plan: Plan) -> Literal["prefill", "decode", "mixed"]:
+    decoding = sum(sequence.decoding for sequence in plan)
+    if not decoding:
+        return "prefill"
+    return "decode" if decoding == len(plan) else "mixed"

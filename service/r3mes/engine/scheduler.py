@@ -1,0 +1,155 @@
+"""Decides which sequences run next, with how many tokens, and who must give way.
+
+First come, first served: the running batch, oldest first, followed by the waiting line is at all
+times the order of arrival. Knows nothing of torch, sockets or time.
+"""
+
+from collections import deque
+from itertools import chain, pairwise
+
+from r3mes.engine.block_pool import BlockPool
+from r3mes.engine.sequence import Sequence
+from r3mes.errors import InternalError
+
+Plan = dict[Sequence, int]  # how many tokens each sequence feeds in this step
+
+
+class Scheduler:
+    """`chunk_tokens` bounds the prompt tokens of a step; decoding rows come on top of them."""
+
+    def __init__(
+        self, pool: BlockPool, *, max_batch: int, chunk_tokens: int, prefix_cache: bool
+    ) -> None:
+        self.pool = pool
+        self.max_batch = max_batch
+        self.chunk_tokens = chunk_tokens
+        self.prefix_cache = prefix_cache
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []
+        self.prefix_hits = 0
+        self.prefix_misses = 0
+        self.chunks = 0
+        self.preemptions = 0
+
+    @property
+    def seats(self) -> int:
+        """Places in the batch that nobody has."""
+        return self.max_batch - len(self.running)
+
+    def add(self, sequence: Sequence) -> None:
+        self.waiting.append(sequence)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Take a sequence out, wherever it is; its blocks are free at once."""
+        line = self.waiting if sequence.state == "waiting" else self.running
+        line.remove(sequence)
+        self.pool.release(sequence.blocks)
+        sequence.forget()
+        sequence.state = "finished"
+
+    def schedule(self, *, now: float) -> Plan:
+        """One token for each decoding sequence; the chunk budget goes to the oldest prompts."""
+        plan: Plan = {}
+        budget = self.chunk_tokens
+        for sequence in tuple(self.running):
+            count = 1 if sequence.decoding else min(sequence.missing, budget)
+            if count and sequence.state == "running" and self._grow(sequence, count):
+                plan[sequence] = count
+                budget -= 0 if sequence.decoding else count
+        while budget and self._admit(now=now):
+            newest = self.running[-1]
+            plan[newest] = min(newest.missing, budget)
+            budget -= plan[newest]
+            self._grow(newest, plan[newest])
+        self.chunks += sum(count < sequence.missing for sequence, count in plan.items())
+        return plan
+
+    def advance(self, sequence: Sequence, count: int) -> None:
+        """`count` more positions of the sequence are computed; full blocks become findable."""
+        size = self.pool.block_size
+        done = sequence.computed // size
+        sequence.computed += count
+        full = sequence.computed // size
+        if not self.prefix_cache or full == done:
+            return
+        names = sequence.names(full, block_size=size)
+        for index in range(done, full):
+            self.pool.publish(sequence.blocks[index], names[index])
+
+    def check(self) -> None:
+        """Raise InternalError unless blocks, states and the order of arrival are sound."""
+        self.pool.check(sequence.blocks for sequence in chain(self.running, self.waiting))
+        if any(sequence.blocks for sequence in self.waiting):
+            raise InternalError("a waiting sequence holds blocks")
+        if len(self.running) > self.max_batch:
+            raise InternalError("the batch is too large")
+        line = pairwise(chain(self.running, self.waiting))
+        if any(older.queued > younger.queued for older, younger in line):
+            raise InternalError("the order of arrival is lost")
+
+    def _grow(self, sequence: Sequence, count: int) -> bool:
+        """Blocks for `count` more positions, from the newest if need be; False if that is itself.
+
+        Sequences are served oldest first, so one that must give way is not in the plan yet.
+        """
+        wanted = self.pool.blocks_for(sequence.computed + count) - len(sequence.blocks)
+        while wanted > self.pool.available:
+            newest = self.running[-1]
+            self._preempt(newest)
+            if newest is sequence:
+                return False
+        sequence.blocks += self.pool.take(wanted)
+        return True
+
+    def _preempt(self, sequence: Sequence) -> None:
+        """Back to the front of the line: it is older than all who wait there."""
+        self.running.remove(sequence)
+        self.pool.release(sequence.blocks)
+        sequence.forget()
+        sequence.state = "waiting"
+        sequence.preemptions += 1
+        self.preemptions += 1
+        self.waiting.appendleft(sequence)
+
+    def _admit(self, *, now: float) -> bool:
+        """Move the head of the line into the batch if there is a seat and its prompt fits."""
+        if not self.waiting or not self.seats:
+            return False
+        sequence = self.waiting[0]
+        prefix = self._reusable(sequence)
+        if not self._fits(sequence, prefix):
+            return False
+        self.pool.share(prefix)
+        sequence.blocks = prefix
+        sequence.computed = len(prefix) * self.pool.block_size
+        sequence.state = "running"
+        self.running.append(self.waiting.popleft())
+        if sequence.scheduled is None:
+            self._count_prefix(sequence)
+            sequence.scheduled = now
+        return True
+
+    def _reusable(self, sequence: Sequence) -> list[int]:
+        """Cached blocks of its prefix. The last id is always computed: a token hangs on it."""
+        if not self.prefix_cache or sequence.wants_prompt_logprobs:
+            return []
+        size = self.pool.block_size
+        return self.pool.find(sequence.names((sequence.length - 1) // size, block_size=size))
+
+    def _fits(self, sequence: Sequence, prefix: list[int]) -> bool:
+        """Is there room for all its ids beside what the batch still needs to go on?
+
+        Every running sequence is left one block to grow, else a newcomer would be preempted soon.
+        """
+        shared = sum(map(self.pool.is_used, prefix))
+        promised = sum(
+            self.pool.blocks_for(other.length) - len(other.blocks) + 1 for other in self.running
+        )
+        fresh = self.pool.blocks_for(sequence.length) - shared
+        return fresh + promised <= self.pool.available
+
+    def _count_prefix(self, sequence: Sequence) -> None:
+        """Once a sequence: what it computes again after a preemption is not the cache's merit."""
+        sequence.cached_tokens = sequence.computed
+        self.prefix_hits += sequence.computed
+        self.prefix_misses += len(sequence.prompt) - sequence.computed
