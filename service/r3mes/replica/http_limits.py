@@ -1,0 +1,264 @@
+"""HTTP/1.1 with bounds: uvicorn's httptools protocol that refuses slow, oversized and broken input.
+
+It owns what only the connection can know: the size and age of a request's head, the age of its
+body, a client that stops reading, pipelined requests. Where a request is broken before it has a
+head it answers itself, in our error shape; a body that breaks is handed to Edge, which answers.
+Knows no route and no JSON.
+"""
+
+import asyncio
+import secrets
+from typing import Any, ClassVar, Literal
+
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+from uvicorn.server import ServerState
+
+from r3mes.errors import (
+    HeadersTooLarge,
+    InvalidRequest,
+    R3mesError,
+    RequestTimeout,
+    RequestTooLarge,
+)
+from r3mes.replica.edge import REFUSAL
+from r3mes.replica.error_reply import body_of, headers_of
+from r3mes.replica.soft_close import SoftCloseTransport
+from r3mes.settings import ServerSettings
+
+MAX_PIPELINED = 16  # requests that wait on one connection behind the one being answered
+FRAMING = 8  # a chunk of one byte takes six on the wire; no honest body is larger than this times
+
+Phase = Literal["fresh", "idle", "head", "body"]
+
+
+def protocol_class(settings: ServerSettings) -> type[HttpToolsProtocol]:
+    """The class to give to uvicorn as `http`."""
+
+    class Protocol(BoundedProtocol):
+        limits = settings
+
+    return Protocol
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection.
+
+    `phase` says what is being received; one timer runs until the first head and then while a head
+    or a body is incomplete.
+    Once `deaf`, further input is dropped and the connection ends with the response in progress.
+    """
+
+    limits: ClassVar[ServerSettings]
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.timeout_keep_alive = self.limits.keep_alive_s  # type: ignore[assignment] # a float works
+        self.phase: Phase = "fresh"
+        self.received = 0  # bytes of this phase, as far as reads tell
+        self.head_bytes = 0
+        self.deaf = False
+        self.fault: R3mesError | None = None
+        self.active: RequestResponseCycle | None = None
+        self.phase_timer: asyncio.TimerHandle | None = None
+        self.write_timer: asyncio.TimerHandle | None = None
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.soft = SoftCloseTransport(
+            transport, self.loop, patience=self.limits.write_timeout_s, unread=self.has_unread
+        )
+        self.transport = self.soft
+        self.flow = FlowControl(self.soft)
+        self.watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self.stop_timers()
+        self.pipeline.clear()
+        if self.active is not None and not self.active.response_complete:
+            self.active.disconnected = True  # uvicorn tells only the newest of pipelined requests
+            self.active.message_event.set()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.write_timer = self.loop.call_later(self.limits.write_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.write_timer is not None:
+            self.write_timer.cancel()
+
+    # What comes in
+
+    def data_received(self, data: bytes) -> None:
+        if self.deaf or self.transport.is_closing():
+            self.soft.drop(len(data))
+            return
+        self.received += len(data)
+        try:
+            self.parser.feed_data(data)
+            self.check_received()
+        except httptools.HttpParserUpgrade:
+            self.stop_listening()
+        except httptools.HttpParserError as error:
+            self.refuse(self.fault or malformed(f"Broken HTTP: {error}."))
+        self.watch()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.head_bytes = 0
+        self.enter("head")
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self.count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.phase == "body":
+            return  # a trailer; nobody asked for it, and it must not become a header
+        super().on_header(name, value)
+        self.count_head(len(name) + len(value) + len(b": \r\n"))
+
+    def on_headers_complete(self) -> None:
+        self.check_head()
+        super().on_headers_complete()
+        self.enter("body")
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.enter("idle")
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self.active = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _should_upgrade(self) -> bool:
+        return False  # an upgrade nobody offers is an ordinary request
+
+    # What is refused
+
+    def count_head(self, size: int) -> None:
+        self.head_bytes += size
+        if self.head_bytes > self.limits.max_header_bytes:
+            self.fail(head_too_large(self.limits))
+        if len(self.headers) > self.limits.max_headers:
+            self.fail(HeadersTooLarge(f"More than {self.limits.max_headers} headers."))
+
+    def check_received(self) -> None:
+        """Bound what the parser holds back before it calls us: one endless line."""
+        if self.phase == "body":
+            if self.received > FRAMING * self.limits.max_body_bytes:
+                self.fail(RequestTooLarge("The body's framing is too large."))
+        elif self.received > self.limits.max_header_bytes:
+            self.fail(head_too_large(self.limits))
+
+    def check_head(self) -> None:
+        """What a parser lets through and intermediaries read differently."""
+        names = [name for name, _ in self.headers]
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            self.fail(malformed("Only HTTP/1.0 and HTTP/1.1 are spoken here."))
+        if self.parser.get_http_version() == "1.1" and names.count(b"host") != 1:
+            self.fail(malformed("HTTP/1.1 needs exactly one Host header."))
+        if any(
+            name == b"transfer-encoding" and value != b"chunked" for name, value in self.headers
+        ):
+            self.fail(malformed("The only transfer encoding is `chunked`."))
+        if self.parser.should_upgrade() and (
+            b"transfer-encoding" in names or b"content-length" in names
+        ):
+            self.fail(malformed("A request for an upgrade has no body."))
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self.fail(malformed("Too many requests at once on one connection."))
+
+    def fail(self, error: R3mesError) -> None:
+        """Leave the parser; `data_received` goes on with the error."""
+        self.fault = error
+        raise httptools.HttpParserError(error.message)
+
+    def refuse(self, error: R3mesError) -> None:
+        """Give the error to whoever can still answer with it, and end the connection."""
+        self.stop_listening()
+        if self.active is not None and not self.active.response_complete:
+            if self.phase == "body" and self.active is self.cycle:
+                self.cycle.scope["state"][REFUSAL] = error
+                self.cycle.message_event.set()
+        elif self.phase == "body":
+            self.transport.close()  # its answer has been given already
+        else:
+            self.answer(error)
+
+    def stop_listening(self) -> None:
+        self.deaf = True
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def answer(self, error: R3mesError) -> None:
+        """There is no application to answer, so write the whole response."""
+        body = body_of(error)
+        headers = [
+            *headers_of(error, body),
+            (b"x-request-id", secrets.token_hex(16).encode()),
+            (b"connection", b"close"),
+        ]
+        lines = [b"%s: %s\r\n" % pair for pair in headers]
+        self.transport.write(b"".join([STATUS_LINE[error.status], *lines, b"\r\n", body]))
+        self.transport.close()
+
+    # Time
+
+    def enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self.received = 0
+        self._unset_keepalive_if_required()
+        if self.phase_timer is not None:
+            self.phase_timer.cancel()
+            self.phase_timer = None
+
+    def watch(self) -> None:
+        """Start the timer of this phase unless it runs or there is nothing to wait for."""
+        if self.phase == "idle" or self.phase_timer is not None or self.deaf:
+            return
+        in_body = self.phase == "body"
+        seconds = self.limits.body_timeout_s if in_body else self.limits.header_timeout_s
+        self.phase_timer = self.loop.call_later(seconds, self.late)
+
+    def late(self) -> None:
+        self.phase_timer = None
+        if self.phase == "fresh":
+            self.transport.close()  # it never said a word
+        else:
+            self.refuse(RequestTimeout("The request did not arrive in time."))
+
+    def stop_timers(self) -> None:
+        for timer in (self.phase_timer, self.write_timer):
+            if timer is not None:
+                timer.cancel()
+        self.soft.stop_timers()
+
+    def has_unread(self) -> bool:
+        return self.deaf or self.phase in ("head", "body")
+
+
+def malformed(message: str) -> InvalidRequest:
+    return InvalidRequest(message, code="invalid_http")
+
+
+def head_too_large(limits: ServerSettings) -> HeadersTooLarge:
+    return HeadersTooLarge(f"The headers are larger than {limits.max_header_bytes} bytes.")
