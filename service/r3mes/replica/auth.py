@@ -20,7 +20,7 @@ from r3mes.settings import Settings
 
 OPEN_PATHS = frozenset({"/version"})
 
-HASHED = re.compile(r"sha256:([0-9a-fA-F]{64})")
+HASHED = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
 PLAIN = re.compile(r"[\x21-\x7e]+")  # what a header can carry without ambiguity
 BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
 
