@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Collection
+from itertools import chain
 
 from r3mes.engine.messages import Logprob, ModelInfo
 from r3mes.engine.runner import Batch, Row, RowResult, Sample
@@ -38,15 +39,15 @@ def choose(sample: Sample) -> int:
     params = sample.params
     early = len(sample.output) < params.min_tokens
     masked: Collection[int] = {EOS, *params.stop_token_ids} if early else ()
-    forced = [id for id, bias in params.logit_bias.items() if bias >= FORCING_BIAS]
+    forced = [token for token, bias in params.logit_bias.items() if bias >= FORCING_BIAS]
     byte = token_at(params.seed, sample.position)
-    turn = [*range(byte, LAST + 1), *range(FIRST, byte)]
-    return next(id for id in [*forced, *turn] if id not in masked)
+    candidates = chain(forced, range(byte, LAST + 1), range(FIRST, byte))
+    return next(token for token in candidates if token not in masked)
 
 
 def certain(token: int, alternatives: int) -> Logprob:
     """The fake has no doubts: its choice has probability 1, everything else none."""
-    others = [(id, FLOOR) for id in range(alternatives + 1) if id != token]
+    others = [(other, FLOOR) for other in range(alternatives + 1) if other != token]
     return Logprob(token, 0.0, 1, [(token, 0.0), *others][:alternatives])
 
 

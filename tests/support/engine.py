@@ -1,0 +1,100 @@
+"""An engine with the fake runner, a clock that stands still, and a ledger of what it delivered."""
+
+from collections import defaultdict
+from typing import Any
+
+from r3mes.engine.fake import FakeRunner, load_fake, token_at
+from r3mes.engine.loop import Engine
+from r3mes.engine.messages import Delivery, SamplingParams, Step, Submit, Update
+from r3mes.engine.runner import Runner
+from r3mes.engine.sequence import Key, Sequence
+from r3mes.settings import EngineSettings, ModelSettings
+
+FOREVER = 10_000  # steps after which an engine that is still busy will never end
+
+
+class ManualClock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def answer(prompt: list[int], count: int, *, seed: int = 0) -> list[int]:
+    """The oracle: what a sequence must get, whoever runs beside it."""
+    return [token_at(seed, len(prompt) + index) for index in range(count)]
+
+
+def sequence(prompt: list[int], *, stream: int = 0, queued: float = 0.0, **wishes: Any) -> Sequence:
+    params = SamplingParams(**{"max_tokens": 8, **wishes})
+    return Sequence(("w", stream), f"r{stream}", prompt, params, float("inf"), queued)
+
+
+class Ledger:
+    """All news, by worker and stream, in the order of delivery."""
+
+    def __init__(self) -> None:
+        self.deliveries: list[tuple[str, Delivery]] = []
+        self.updates: dict[Key, list[Update]] = defaultdict(list)
+
+    def take(self, worker: str, delivery: Delivery) -> None:
+        self.deliveries.append((worker, delivery))
+        for update in delivery.updates:
+            self.updates[worker, update.stream].append(update)
+
+    def ids(self, stream: int, *, worker: str = "w") -> list[int]:
+        return [id for update in self.updates[worker, stream] for id in update.ids]
+
+    def last(self, stream: int, *, worker: str = "w") -> Update:
+        return self.updates[worker, stream][-1]
+
+
+class FakeEngine:
+    """The real Engine with its surroundings; `engine` keywords are EngineSettings."""
+
+    def __init__(
+        self, *, runner: Runner | None = None, max_len: int = 256, **settings: Any
+    ) -> None:
+        chosen = EngineSettings(
+            **{"runner": "fake", "block_size": 4, "kv_blocks": 64, "chunk_tokens": 16, **settings}
+        )
+        model, fake = load_fake(ModelSettings(max_len=max_len), chosen)
+        self.clock = ManualClock()
+        self.ledger = Ledger()
+        self.steps: list[Step] = []
+        self.runner: Runner | FakeRunner = runner or fake
+        self.engine = Engine(
+            self.runner,
+            model=model,
+            settings=chosen,
+            clock=self.clock,
+            deliver=self.ledger.take,
+            on_step=self.steps.append,
+        )
+
+    def submit(
+        self,
+        stream: int,
+        prompt: list[int],
+        *,
+        worker: str = "w",
+        deadline: float | None = None,
+        **wishes: Any,
+    ) -> None:
+        params = SamplingParams(**{"max_tokens": 8, **wishes})
+        self.engine.submit(worker, Submit(stream, f"r{stream}", prompt, params, deadline))
+
+    def step(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.engine.step()
+            self.engine.check()
+
+    def finish(self) -> None:
+        """Step until nothing is left; then every block must be back."""
+        for _ in range(FOREVER):
+            if not self.engine.busy:
+                break
+            self.step()
+        assert not self.engine.busy
+        assert 0 == self.engine.stats.blocks_used
