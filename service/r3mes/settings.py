@@ -134,7 +134,9 @@ class TelemetrySettings(Section):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level that is logged."
     )
-    log_format: Literal["json", "text"] = Field("json", description="Form of a log line.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="Form of a log line; `auto` is text on a terminal and JSON elsewhere."
+    )
 
 
 class Settings(BaseSettings):
