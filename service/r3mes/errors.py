@@ -19,7 +19,8 @@ R3mesError
 ├── ModelLoading 503              model_loading
 ├── ShuttingDown 503              shutting_down
 ├── DeadlineExceeded 504          deadline_exceeded
-└── StartError                    a start that cannot work; never crosses HTTP
+├── StartError                    a start that cannot work; never crosses HTTP
+└── CallFailed                    a request that our command line sent; never crosses HTTP
 """
 
 from typing import ClassVar
@@ -148,3 +149,18 @@ class StartError(R3mesError):
     """The program cannot start or a model cannot be served; the message says why, in one line."""
 
     code = "start_error"
+
+
+class CallFailed(R3mesError):
+    """A request to a server failed; `code` is the kind in few words, the message a sentence."""
+
+
+def of_code(code: str, message: str) -> R3mesError:
+    """The error that a code stands for; one that only a place knows is the client's doing."""
+    todo: list[type[R3mesError]] = [R3mesError]
+    while todo:
+        kind = todo.pop()
+        if kind.code == code:
+            return kind(message)
+        todo += kind.__subclasses__()
+    return InvalidRequest(message, code=code)

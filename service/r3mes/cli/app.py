@@ -4,6 +4,8 @@ import typer
 
 from r3mes import __version__
 from r3mes.cli import roles
+from r3mes.cli.bench import bench
+from r3mes.cli.chat import chat
 from r3mes.cli.show_config import show_config
 
 app = typer.Typer(
@@ -15,12 +17,14 @@ app = typer.Typer(
 )
 
 
+app.command("serve")(roles.serve)
+app.command("replica")(roles.replica)
+app.command("chat")(chat)
+app.command("bench")(bench)
+app.command("show-config")(show_config)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
-
-
-app.command("serve")(roles.serve)
-app.command("replica")(roles.replica)
-app.command("show-config")(show_config)

@@ -1,0 +1,1 @@
+"""Our own side of a call to a server with the OpenAI API. Knows no role and no engine."""
