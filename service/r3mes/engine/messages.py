@@ -41,7 +41,7 @@ class SamplingParams(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
     prompt_logprobs: int | None = None  # the same for every prompt position
 
 
-class Submit(Message):
+class Submit(Message, frozen=True):
     """Generate one choice. `stream` is unique within the sending worker."""
 
     stream: int
@@ -51,13 +51,13 @@ class Submit(Message):
     deadline: float | None
 
 
-class Abort(Message):
+class Abort(Message, frozen=True):
     """Stop these streams of the sending worker and free their blocks; unknown ones are ignored."""
 
     streams: list[int]
 
 
-class AbortWorker(Message):
+class AbortWorker(Message, frozen=True):
     """From the supervisor: that worker is gone, stop all its streams."""
 
     worker: str
@@ -105,7 +105,7 @@ class Update(msgspec.Struct, frozen=True, array_like=True):
     stamps: Stamps | None = None  # with the first token and with `finish`
 
 
-class Delivery(Message):
+class Delivery(Message, frozen=True):
     """All news of one step for one worker."""
 
     updates: list[Update]
@@ -151,7 +151,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True, gc=False):
     tokens: int
 
 
-class EngineReport(Message):
+class EngineReport(Message, frozen=True):
     """The engine's heartbeat: at once when the phase changes, else after steps, at most every 50 ms
     while busy, and every 500 ms when idle. `at` is when the engine's loop wrote it."""
 
@@ -166,7 +166,7 @@ class EngineReport(Message):
     warm_ttft: float | None  # seconds, measured by the last warm-up generation
 
 
-class WorkerHello(Message):
+class WorkerHello(Message, frozen=True):
     """First message of a worker; `ready` turns true when its tokenizer is loaded, or `failure`
     says in a line for people why it cannot be."""
 
@@ -186,21 +186,21 @@ class Measurement(msgspec.Struct, frozen=True, array_like=True, gc=False):
     trace_id: str = ""  # of a sampled span that this observation may point to
 
 
-class Measurements(Message):
+class Measurements(Message, frozen=True):
     """Changes since the last message, applied in order by the supervisor, who owns all metrics."""
 
     items: list[Measurement]
     in_flight: int  # requests this worker is answering now
 
 
-class Scrape(Message):
+class Scrape(Message, frozen=True):
     """A worker was asked for /metrics."""
 
     ticket: int
     openmetrics: bool
 
 
-class Flushed(Message):
+class Flushed(Message, frozen=True):
     """Answer to `Flush`: what this worker measured before has been sent before."""
 
     ticket: int
@@ -209,7 +209,7 @@ class Flushed(Message):
 ToHub = EngineReport | WorkerHello | Measurements | Scrape | Flushed
 
 
-class ReplicaState(Message):
+class ReplicaState(Message, frozen=True):
     """The supervisor's truth for probes and admission: sent on each change and on each report.
 
     `heartbeat` is when the engine last reported. `lingering` is true in the first part of a drain,
@@ -231,13 +231,13 @@ class ReplicaState(Message):
     phase_seconds: dict[str, float]
 
 
-class Scraped(Message):
+class Scraped(Message, frozen=True):
     ticket: int
     text: bytes
     content_type: str
 
 
-class Flush(Message):
+class Flush(Message, frozen=True):
     """Asked of every worker before a scrape is answered, so that no count is missing in it."""
 
     ticket: int

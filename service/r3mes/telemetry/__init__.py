@@ -1,1 +1,1 @@
-"""Metrics, traces and log lines: every name is defined here once. The only room that knows OpenTelemetry."""
+"""Metrics, traces and log lines: every name is defined once. Only here is OpenTelemetry known."""

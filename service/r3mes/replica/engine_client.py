@@ -1,0 +1,269 @@
+"""A worker's side of the two sockets: jobs go to the engine, news come back, the state is at hand.
+
+Knows no HTTP and no text. Everything runs on the worker's event loop; a delivery costs one wake of
+each request that it has news for, and a token costs nothing here.
+"""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq
+
+from r3mes.engine import messages
+from r3mes.engine.messages import (
+    Abort,
+    Flush,
+    Flushed,
+    Measurement,
+    Measurements,
+    ReplicaState,
+    SamplingParams,
+    Scrape,
+    Scraped,
+    Submit,
+    Update,
+    WorkerHello,
+    encode,
+)
+from r3mes.errors import (
+    DeadlineExceeded,
+    EngineCrash,
+    InternalError,
+    ModelLoading,
+    Overloaded,
+    R3mesError,
+    ShuttingDown,
+)
+from r3mes.replica.hub import SOCKET as HUB_SOCKET
+from r3mes.replica.link import Link
+from r3mes.settings import ProbeSettings
+
+ENGINE_SOCKET = "engine.sock"
+FIRST_STATE_S = 10  # the supervisor answers a hello at once, or it is gone
+SCRAPE_S = 2.0
+OVERDUE_S = 1.0  # how long after a deadline the engine may stay silent
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One choice to generate."""
+
+    prompt: list[int]
+    params: SamplingParams
+
+
+class Generation:
+    """The news of one request, in order; made by `EngineClient.generate`."""
+
+    def __init__(self, first: int, count: int) -> None:
+        self._first = first
+        self.unfinished = set(range(first, first + count))
+        self._news: list[tuple[int, Update]] = []
+        self._failure: R3mesError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __aiter__(self) -> "Generation":
+        return self
+
+    async def __anext__(self) -> list[tuple[int, Update]]:
+        """All that has arrived as (index of the job, update); at least one."""
+        while not self._news:
+            if self._failure is not None:
+                raise self._failure
+            if not self.unfinished:
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        news, self._news = self._news, []
+        return news
+
+    def take(self, update: Update) -> None:
+        self._news.append((update.stream - self._first, update))
+        if update.finish is not None:
+            self.unfinished.discard(update.stream)
+        self._wake()
+
+    def fail(self, error: R3mesError) -> None:
+        self._failure = error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class EngineClient:
+    """`state` is the latest snapshot from the supervisor."""
+
+    state: ReplicaState
+
+    def __init__(self, folder: Path, *, worker: str, pid: int, probes: ProbeSettings) -> None:
+        self.worker = worker
+        self.in_flight = 0  # requests this worker is answering; counted by who accounts for them
+        self.on_state: Callable[[ReplicaState], None] | None = None
+        self._pid = pid
+        self._folder = folder
+        self._probes = probes
+        self._streams: dict[int, Generation] = {}
+        self._next_stream = itertools.count()
+        self._scrapes: dict[int, asyncio.Future[Scraped]] = {}
+        self._tickets = itertools.count()
+
+    async def start(self) -> None:
+        """Connect, say hello and wait for the first state."""
+        self._first_state: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._context = zmq.Context()
+        self._engine = Link(self._dealer(ENGINE_SOCKET), self._take_delivery)
+        self._hub = Link(self._dealer(HUB_SOCKET), self._take_from_hub)
+        self.say_hello(ready=False)
+        await asyncio.wait_for(self._first_state, FIRST_STATE_S)
+
+    async def stop(self) -> None:
+        self._engine.close()
+        self._hub.close()
+        self._context.term()
+
+    # What routes use.
+
+    def admit(self) -> None:
+        """Raise the reason why a new request cannot be taken now."""
+        state = self.state
+        if state.phase in ("failed", "stopped"):
+            raise engine_crash()
+        if state.phase == "draining":
+            if not state.lingering:
+                raise shutting_down()
+        elif state.phase != "ready":
+            raise ModelLoading(f"The model is {state.phase}: {state.detail}.", retry_after=5)
+        if self.heartbeat_age() > self._probes.ready_heartbeat_s:
+            raise Overloaded("The engine does not answer at the moment.", retry_after=5)
+
+    @asynccontextmanager
+    async def generate(
+        self, jobs: Sequence[Job], *, request_id: str, deadline: float | None
+    ) -> AsyncIterator[Generation]:
+        """Submit the jobs of one request; leaving the block aborts what is unfinished."""
+        streams = [next(self._next_stream) for _ in jobs]
+        generation = Generation(streams[0], len(streams))
+        self._streams.update(dict.fromkeys(streams, generation))
+        overdue = self._watch_deadline(generation, deadline)
+        try:
+            for stream, job in zip(streams, jobs, strict=True):
+                submit = Submit(stream, request_id, job.prompt, job.params, deadline)
+                self._engine.send(encode(submit))
+            yield generation
+        finally:
+            if overdue is not None:
+                overdue.cancel()
+            self._forget(generation, streams)
+
+    async def scrape(self, *, openmetrics: bool) -> Scraped:
+        """The text of /metrics. Raises InternalError when the supervisor does not answer."""
+        ticket = next(self._tickets)
+        answer = self._scrapes[ticket] = asyncio.get_running_loop().create_future()
+        try:
+            self._hub.send(encode(Scrape(ticket, openmetrics)))
+            return await asyncio.wait_for(answer, SCRAPE_S)
+        except (TimeoutError, zmq.Again) as error:
+            raise InternalError("The supervisor does not answer.") from error
+        finally:
+            self._scrapes.pop(ticket, None)
+
+    def heartbeat_age(self) -> float:
+        """Seconds since the engine's last report that the supervisor passed on."""
+        return time.monotonic() - self.state.heartbeat
+
+    # What the worker's composition uses.
+
+    def say_hello(self, *, ready: bool, failure: str | None = None) -> None:
+        self._hub.send(encode(WorkerHello(self.worker, self._pid, ready, failure)))
+
+    def measured(self, items: list[Measurement]) -> None:
+        self._hub.send(encode(Measurements(items, self.in_flight)))
+
+    # The sockets.
+
+    def _dealer(self, name: str) -> zmq.Socket[bytes]:
+        socket = self._context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.IDENTITY, self.worker.encode())
+        socket.setsockopt(zmq.SNDHWM, 0)  # a count or an abort is never lost; admission bounds it
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.connect(f"ipc://{self._folder / name}")
+        return socket
+
+    def _forget(self, generation: Generation, streams: list[int]) -> None:
+        for stream in streams:
+            self._streams.pop(stream, None)
+        if generation.unfinished:
+            self._engine.send(encode(Abort(sorted(generation.unfinished))))
+
+    def _watch_deadline(
+        self, generation: Generation, deadline: float | None
+    ) -> asyncio.TimerHandle | None:
+        """The engine keeps deadlines; this is for an engine that hangs."""
+        if deadline is None:
+            return None
+        error = DeadlineExceeded("The request's deadline has passed.")
+        after = max(0.0, deadline - time.monotonic()) + OVERDUE_S
+        return asyncio.get_running_loop().call_later(after, generation.fail, error)
+
+    def _take_delivery(self, frames: list[bytes]) -> None:
+        for update in messages.delivery.decode(frames[-1]).updates:
+            generation = self._streams.get(update.stream)
+            if generation is not None:  # else it was aborted meanwhile
+                generation.take(update)
+
+    def _take_from_hub(self, frames: list[bytes]) -> None:
+        match messages.from_hub.decode(frames[-1]):
+            case ReplicaState() as state:
+                self._take_state(state)
+            case Flush(ticket=ticket):
+                self._hub.send(encode(Flushed(ticket)))
+            case Scraped() as scraped:
+                answer = self._scrapes.get(scraped.ticket)
+                if answer is not None and not answer.done():
+                    answer.set_result(scraped)
+
+    def _take_state(self, state: ReplicaState) -> None:
+        before = getattr(self, "state", None)
+        self.state = state
+        if not self._first_state.done():
+            self._first_state.set_result(None)
+        if before is None or stage(before) != stage(state):
+            self._end_streams(state)
+            self.measured([])  # the supervisor counts anew after each stage of a drain
+        if self.on_state is not None:
+            self.on_state(state)
+
+    def _end_streams(self, state: ReplicaState) -> None:
+        """Fail every running request when the engine is gone or the drain's time is over."""
+        if state.phase in ("failed", "stopped"):
+            reason: Callable[[], R3mesError] = engine_crash
+        elif state.cut:
+            reason = shutting_down
+        else:
+            return
+        for generation in set(self._streams.values()):
+            generation.fail(reason())
+
+
+def stage(state: ReplicaState) -> tuple[bool, bool, bool, bool]:
+    """What a drain or a failure changes step by step."""
+    failed = state.phase in ("failed", "stopped")
+    return failed, state.phase == "draining", state.lingering, state.cut
+
+
+def engine_crash() -> EngineCrash:
+    return EngineCrash("The engine ended while it worked on this request.")
+
+
+def shutting_down() -> ShuttingDown:
+    return ShuttingDown("This replica is shutting down; please try again.", retry_after=1)

@@ -1,0 +1,276 @@
+"""The meeting point of a replica: engine and API workers report here, the state goes out from here.
+
+Owns the socket, the status, the list of workers and the metrics. Knows no process, no HTTP.
+"""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import zmq
+
+from r3mes.engine.messages import (
+    AbortWorker,
+    EngineReport,
+    Flush,
+    Flushed,
+    Measurements,
+    Message,
+    ReplicaState,
+    Scrape,
+    Scraped,
+    WorkerHello,
+    encode,
+    to_hub,
+)
+from r3mes.replica.link import Link
+from r3mes.replica.status import Status
+from r3mes.telemetry.metrics import ReplicaMetrics, Snapshot
+from r3mes.telemetry.views import render
+
+SOCKET = "hub.sock"
+ENGINE = b"engine"
+LEAST_GAP_S = 0.25  # between two states that differ in nothing but numbers
+FLUSH_S = 0.25  # a scrape does not wait longer for a worker that hangs
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Worker:
+    pid: int
+    ready: bool = False
+    in_flight: int | None = None  # None: not known since the last change of the drain
+
+
+@dataclass
+class PendingScrape:
+    worker: bytes
+    question: Scrape
+    waits_for: set[bytes]
+    timer: asyncio.TimerHandle = field(repr=False)
+
+
+class Hub:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        workers: int,
+        metrics: ReplicaMetrics,
+        on_state: Callable[[ReplicaState], None],
+        on_worker_failure: Callable[[str], None],
+    ) -> None:
+        self.status = Status(wanted=workers, started=time.monotonic())
+        self._metrics = metrics
+        self._on_state = on_state
+        self._on_worker_failure = on_worker_failure
+        self._workers: dict[bytes, Worker] = {}
+        self._scrapes: dict[int, PendingScrape] = {}
+        self._tickets = itertools.count()
+        self._idle: asyncio.Event = asyncio.Event()
+        self._published = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._context = zmq.Context()
+        socket = self._context.socket(zmq.ROUTER)
+        socket.bind(f"ipc://{folder / SOCKET}")
+        self._link = Link(socket, self._receive)
+
+    def close(self) -> None:
+        for pending in self._scrapes.values():
+            pending.timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._link.close()
+        self._context.term()
+
+    # What the supervisor tells.
+
+    def fail(self, reason: str) -> None:
+        """The replica cannot go on; workers answer what they have with `engine_crash`."""
+        self.status.failure = reason
+        self._forget_in_flight()
+
+    def begin_drain(self, *, lingering: bool) -> None:
+        self.status.draining, self.status.lingering = True, lingering
+        self._forget_in_flight()
+
+    def end_linger(self) -> None:
+        self.status.lingering = False
+        self._forget_in_flight()
+
+    def cut(self) -> None:
+        """What is unfinished ends now."""
+        self.status.lingering, self.status.cut = False, True
+        self._forget_in_flight()
+
+    def worker_exited(self, pid: int) -> None:
+        """Free what that worker held in the engine."""
+        gone = [name for name, worker in self._workers.items() if worker.pid == pid]
+        for name in gone:
+            del self._workers[name]
+            for pending in list(self._scrapes.values()):
+                self._flushed(pending, name)
+        self._send(ENGINE, AbortWorker(f"w{pid}"))
+        self._count_workers()
+
+    async def idle(self) -> None:
+        """Return when no worker has a request in flight, as told since the drain last changed."""
+        self._notice_idle()
+        await self._idle.wait()
+
+    @property
+    def in_flight(self) -> int:
+        return sum(worker.in_flight or 0 for worker in self._workers.values())
+
+    # What the others tell.
+
+    def _receive(self, frames: list[bytes]) -> None:
+        sender, payload = frames
+        try:
+            message = to_hub.decode(payload)
+        except msgspec.DecodeError:
+            log.exception("a message of %r cannot be read", sender)
+            return
+        match message:
+            case EngineReport():
+                self._take_report(message)
+            case Measurements():
+                self._take_measurements(sender, message)
+            case WorkerHello():
+                self._take_hello(sender, message)
+            case Scrape():
+                self._take_scrape(sender, message)
+            case Flushed():
+                pending = self._scrapes.get(message.ticket)
+                if pending is not None:
+                    self._flushed(pending, sender)
+
+    def _take_report(self, report: EngineReport) -> None:
+        before = self.status.where()
+        self.status.report = report
+        self.status.settle()
+        for step in report.steps:
+            self._metrics.record_step(step.kind, step.seconds, step.tokens)
+        if self.status.where() != before:
+            self.publish()
+        elif self._timer is None:
+            due = max(0.0, self._published + LEAST_GAP_S - self._loop.time())
+            self._timer = self._loop.call_later(due, self.publish)
+
+    def _take_hello(self, sender: bytes, hello: WorkerHello) -> None:
+        worker = self._workers.setdefault(sender, Worker(hello.pid))
+        worker.ready = hello.ready
+        self._count_workers()
+        self._send(sender, self.status.state())
+        if hello.failure is not None:
+            self._on_worker_failure(hello.failure)
+
+    def _take_measurements(self, sender: bytes, message: Measurements) -> None:
+        for item in message.items:
+            self._metrics.apply(
+                item.name, item.labels, item.value, weight=item.weight, trace_id=item.trace_id
+            )
+        worker = self._workers.get(sender)
+        if worker is not None:
+            worker.in_flight = message.in_flight
+            self._notice_idle()
+
+    # Scrapes: every worker is asked first whether it has anything more to tell.
+
+    def _take_scrape(self, sender: bytes, question: Scrape) -> None:
+        ticket = next(self._tickets)
+        timer = self._loop.call_later(FLUSH_S, self._answer_scrape, ticket)
+        pending = PendingScrape(sender, question, {sender, *self._workers}, timer)
+        self._scrapes[ticket] = pending
+        for name in self._workers:
+            self._send(name, Flush(ticket))
+        self._flushed(pending, sender)  # it asked after all it had told
+
+    def _flushed(self, pending: PendingScrape, worker: bytes) -> None:
+        pending.waits_for.discard(worker)
+        if pending.waits_for:
+            return
+        for ticket, other in list(self._scrapes.items()):
+            if other is pending:
+                self._answer_scrape(ticket)
+
+    def _answer_scrape(self, ticket: int) -> None:
+        pending = self._scrapes.pop(ticket)
+        pending.timer.cancel()
+        text, content_type = render(
+            self._metrics,
+            snapshot(self.status.state()),
+            open_format=pending.question.openmetrics,
+        )
+        self._send(pending.worker, Scraped(pending.question.ticket, text, content_type))
+
+    # What goes out.
+
+    def publish(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._published = self._loop.time()
+        state = self.status.state()
+        for name in self._workers:
+            self._send(name, state)
+        self._on_state(state)
+
+    def _count_workers(self) -> None:
+        before = self.status.where()
+        self.status.ready_workers = sum(worker.ready for worker in self._workers.values())
+        self.status.settle()
+        if self.status.where() != before:
+            self.publish()
+        self._notice_idle()
+
+    def _forget_in_flight(self) -> None:
+        """Every worker tells again how much it has in flight once it has seen the change."""
+        for worker in self._workers.values():
+            worker.in_flight = None
+        self._idle.clear()
+        self.publish()
+
+    def _notice_idle(self) -> None:
+        if all(worker.in_flight == 0 for worker in self._workers.values()):
+            self._idle.set()
+        else:
+            self._idle.clear()
+
+    def _send(self, receiver: bytes, message: Message) -> None:
+        # A receiver that is gone or does not take any more loses the message; the next state heals.
+        try:
+            self._link.send(receiver, encode(message))
+        except zmq.Again:
+            log.warning("%r takes no messages", receiver)
+
+
+def snapshot(state: ReplicaState) -> Snapshot:
+    """The state in telemetry's words."""
+    stats = state.stats
+    return Snapshot(
+        model=state.model.name if state.model else "",
+        phase=cast("str", state.phase),
+        phase_seconds=state.phase_seconds,
+        heartbeat_age=max(0.0, time.monotonic() - state.heartbeat),
+        waiting=stats.waiting,
+        running=stats.running,
+        capacity=stats.capacity,
+        blocks_free=stats.blocks_free,
+        blocks_used=stats.blocks_used,
+        blocks_cached=stats.blocks_cached,
+        block_size=stats.block_size,
+        prefix_hits=stats.prefix_hits,
+        prefix_misses=stats.prefix_misses,
+        chunks=stats.chunks,
+        preemptions=stats.preemptions,
+        aborts=stats.aborts,
+    )

@@ -1,0 +1,84 @@
+"""What a replica takes hold of before anything heavy starts: its address and its run folder.
+
+Each failure is one sentence for people. Knows no process.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import zmq
+
+from r3mes.errors import StartError
+from r3mes.settings import ServerSettings
+
+BACKLOG = 2048
+LONGEST_NAME = "engine.sock"
+
+
+def listen(settings: ServerSettings) -> socket.socket:
+    """A listening socket; raises StartError when the address cannot be had."""
+    host, port = settings.host, settings.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise StartError(f"{host} is not an address that can be listened on.") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartError(why_not(error, host, port)) from error
+    return listener
+
+
+def why_not(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} of {host} is in use; stop what listens there or take another port."
+    if error.errno == errno.EACCES:
+        return f"This user may not listen on port {port}; take one above 1023."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is not an address of this machine."
+    return f"Cannot listen on port {port} of {host}: {error.strerror}."
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where a client on this machine finds it."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared only
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextlib.contextmanager
+def run_folder() -> Iterator[Path]:
+    """A private folder for the sockets; raises StartError when there is no room for it."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="r3mes-"))
+    except OSError as error:
+        raise StartError(
+            "There is no folder for temporary files with space left; make room or set TMPDIR."
+        ) from error
+    try:
+        check(folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check(folder: Path) -> None:
+    """Sockets must fit: their names into an address, and something onto the disk."""
+    if len(os.fsencode(folder / LONGEST_NAME)) > zmq.IPC_PATH_MAX_LEN:
+        raise StartError(f"The path of {folder.parent} is too long for a socket; set TMPDIR.")
+    try:
+        (folder / "supervisor.pid").write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        raise StartError(f"Cannot write to {folder.parent}: {error.strerror}.") from error
