@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from support.replica import Replica, Settings, running_replica
 
 FAKE: Settings = {"engine.runner": "fake"}

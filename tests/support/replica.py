@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +210,5 @@ def runs(process: psutil.Process, module: str) -> bool:
 
 
 def try_to(act: Callable[[], object]) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         act()
-    except psutil.NoSuchProcess:
-        pass

@@ -3,12 +3,15 @@
 Prints and knows nothing else.
 """
 
+import contextlib
 import sys
+import time
 from typing import TextIO
 
 from r3mes.engine.messages import ReplicaState
 
 PHASES = {"starting": "start", "loading": "load", "warming": "warm"}
+QUIET_S = 1.0  # where lines cannot be rewritten, one phase says no more than this
 
 
 class Console:
@@ -18,8 +21,10 @@ class Console:
         self._url = url
         self._out = out
         self._live = out.isatty()
-        self._line = ""
         self._phase = ""
+        self._detail = ""
+        self._printed = 0.0
+        self._open_line = False
         self._greeted = False
 
     def show(self, state: ReplicaState) -> None:
@@ -32,27 +37,34 @@ class Console:
         elif state.phase == "draining" and self._phase != "draining":
             self._end_line()
             self._print("stopping: what was accepted is finished first\n")
-        self._phase = state.phase
+        elif state.phase == "failed":
+            self._end_line()  # the reason follows on standard error
+        self._phase, self._detail = state.phase, state.detail
 
     def _progress(self, state: ReplicaState) -> None:
-        percent = f"{state.progress:4.0%}"
-        line = f"{PHASES[state.phase]:6} {percent}  {state.detail}"
+        line = f"{PHASES[state.phase]:6}{state.progress:5.0%}  {state.detail}"
+        same_phase = state.phase == self._phase
         if self._live:
-            self._print(
-                f"\r\x1b[K{line}" if state.phase == self._phase else f"\n{line}"[not self._phase :]
-            )
-            self._line = line
-        elif state.phase != self._phase:
+            if not same_phase:
+                self._end_line()
+            self._print(f"\r\x1b[K{line}")
+            self._open_line = True
+        elif not same_phase or (state.detail != self._detail and self._is_time()):
             self._print(f"{line}\n")
 
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._printed > QUIET_S
+
     def _end_line(self) -> None:
-        if self._line:
+        if self._open_line:
             self._print("\n")
-            self._line = ""
+            self._open_line = False
 
     def _print(self, text: str) -> None:
-        self._out.write(text)
-        self._out.flush()
+        self._printed = time.monotonic()
+        with contextlib.suppress(OSError):  # nobody reads any more
+            self._out.write(text)
+            self._out.flush()
 
 
 def greeting(state: ReplicaState, url: str) -> str:

@@ -36,7 +36,7 @@ WEB_GRACE_S = 6.0  # closing connections, sending the last spans
 ENGINE_GRACE_S = 2.0
 TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes shows what is written there
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("r3mes.replica")  # this module may run as __main__
 
 
 @dataclass(frozen=True)
