@@ -9,25 +9,20 @@ tables are padded with it, and what is masked is then never infinite.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from r3mes.engine.pool_size import LayerShape, Pool
 
-@dataclass(frozen=True, slots=True)
-class LayerShape:
-    """What one layer keeps for one token."""
 
-    heads: int
-    key_width: int
-    value_width: int
-    window: int | None
-    dtype: torch.dtype
-
-    @property
-    def token_bytes(self) -> int:
-        return self.heads * (self.key_width + self.value_width) * self.dtype.itemsize
+def zeros(blocks: int, width: int, *, like: Tensor) -> Tensor:
+    """On a CPU pages come zeroed when first touched: no start waits for gigabytes."""
+    if like.device.type != "cpu":
+        return like.new_zeros(blocks, width)
+    raw = np.zeros(blocks * width * like.itemsize, dtype=np.uint8)
+    return torch.from_numpy(raw).view(like.dtype).view(blocks, width)
 
 
 class Pages:
@@ -37,7 +32,7 @@ class Pages:
         self, blocks: int, block_size: int, heads: int, width: int, *, like: Tensor
     ) -> None:
         self.heads, self.width, self.block_size = heads, width, block_size
-        self.data = like.new_zeros(blocks, block_size * heads * width)
+        self.data = zeros(blocks, block_size * heads * width, like=like)
         self.slots = self.data.view(blocks * block_size, heads * width)
 
     def write(self, slots: Tensor, new: Tensor) -> None:
@@ -61,23 +56,17 @@ class KVStore:
     """All layers' pages, and two desks that gathered blocks are laid on, shared by all layers."""
 
     def __init__(
-        self,
-        shapes: Mapping[int, LayerShape],
-        *,
-        num_blocks: int,
-        block_size: int,
-        desk_blocks: int,
-        device: torch.device,
+        self, shapes: Mapping[int, LayerShape], pool: Pool, *, device: torch.device
     ) -> None:
-        self.num_blocks, self.block_size = num_blocks, block_size
-        self.desk_blocks = desk_blocks
+        self.num_blocks, self.block_size, self.desk_blocks = pool.blocks, pool.block_size, pool.desk
+        self.device = device
         self.keys: dict[int, Pages] = {}
         self.values: dict[int, Pages] = {}
         for layer, shape in shapes.items():
             like = torch.empty(0, dtype=shape.dtype, device=device)
-            count = num_blocks + 1
-            self.keys[layer] = Pages(count, block_size, shape.heads, shape.key_width, like=like)
-            self.values[layer] = Pages(count, block_size, shape.heads, shape.value_width, like=like)
+            count, size = pool.blocks + 1, pool.block_size
+            self.keys[layer] = Pages(count, size, shape.heads, shape.key_width, like=like)
+            self.values[layer] = Pages(count, size, shape.heads, shape.value_width, like=like)
         self._desks = self._make_desks()
 
     def _make_desks(self) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ Owns one forward pass from rows to results. Knows nothing of how rows were chose
 of text.
 """
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -37,11 +38,12 @@ class PortableRunner:
         vocab_size: int,
         eos: Sequence[int],
         dtype: torch.dtype,
-        device: torch.device,
     ) -> None:
         self.model, self.store, self.eos = model, store, tuple(eos)
         self.vocab_size, self.num_blocks = vocab_size, store.num_blocks
-        self.dtype, self.device = dtype, device
+        self.dtype, self.device = dtype, store.device
+        accepted = inspect.signature(model.forward).parameters
+        self._model_slices = "logits_to_keep" in accepted
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> list[RowResult]:
@@ -77,32 +79,40 @@ class PortableRunner:
         return done, row
 
     def _forward(self, rows: Sequence[Row]) -> list[RowResult]:
-        ordered = order(rows)
-        step = PagedStep([rows[i] for i in ordered], self.store, self.dtype, self.device)
-        logits, spans = self._logits(step)
-        results = self._answer(step.rows, logits, spans)
-        back = dict(zip(ordered, results, strict=True))
-        return [back[i] for i in range(len(rows))]
+        logits, spans = self._compute(rows)
+        return self._answer(rows, logits, spans)
 
-    def _logits(self, step: PagedStep) -> tuple[Tensor, list[slice]]:
-        """Logits of the wanted positions, and for each row its lines of them."""
-        tokens, positions, keep = [], [], []
-        spans = []
-        for row in step.rows:
+    @torch.inference_mode()
+    def logits(self, rows: Sequence[Row]) -> list[Tensor]:
+        """For each row its lines of logits: of all positions if it wants prompt logprobs."""
+        logits, spans = self._compute(rows)
+        return [logits[span] for span in spans]
+
+    def _compute(self, rows: Sequence[Row]) -> tuple[Tensor, list[slice]]:
+        """Logits of the wanted positions, and for each row where its lines are."""
+        places = order(rows)
+        ordered = [rows[i] for i in places]
+        tokens: list[int] = []
+        positions: list[int] = []
+        keep: list[int] = []
+        spans = {}
+        for place, row in zip(places, ordered, strict=True):
             end = len(tokens) + len(row.tokens)
             wanted = range(len(tokens) if row.prompt_logprobs is not None else end - 1, end)
-            spans.append(slice(len(keep), len(keep) + len(wanted)))
+            spans[place] = slice(len(keep), len(keep) + len(wanted))
             keep.extend(wanted)
             tokens.extend(row.tokens)
             positions.extend(range(row.start, row.start + len(row.tokens)))
+        kept = self._indices(keep)
         output = self.model(
             input_ids=self._indices(tokens)[None],
             position_ids=self._indices(positions)[None],
             use_cache=False,
-            logits_to_keep=self._indices(keep),
-            r3mes_step=step,
+            r3mes_step=PagedStep(ordered, self.store, self.dtype),
+            **({"logits_to_keep": kept} if self._model_slices else {}),
         )
-        return output.logits[0], spans
+        logits = output.logits[0] if self._model_slices else output.logits[0, kept]
+        return logits, [spans[i] for i in range(len(rows))]
 
     def _answer(
         self, rows: Sequence[Row], logits: Tensor, spans: Sequence[slice]
@@ -117,12 +127,12 @@ class PortableRunner:
         picks = dict(zip(sampled, chosen, strict=True))
         for row in (row for row, good in zip(rows, finite, strict=True) if not good):
             self.store.clean(self._indices(row.blocks))
-        return [
-            RowResult(*picks.get(i, (None, None)), prompt_logprobs=prompt[i])
-            if finite[i]
-            else RowResult(error=NOT_FINITE)
-            for i in range(len(rows))
-        ]
+        results = []
+        for i, good in enumerate(finite):
+            token, entry = picks.get(i, (None, None))
+            good_one = RowResult(token, entry, prompt[i])
+            results.append(good_one if good else RowResult(error=NOT_FINITE))
+        return results
 
     def _sample(self, rows: Sequence[Row], logits: Tensor) -> list[tuple[int, Logprob | None]]:
         wishes = [row.sample for row in rows if row.sample is not None]

@@ -12,6 +12,7 @@ Temperature 0 takes the most likely token.
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,17 +22,18 @@ from r3mes.engine.runner import Sample
 BLOCK = 256  # tokens summed together before the search descends to single ones
 FIRST_LOOK = 128  # most nuclei are smaller; a row whose nucleus is not looks further
 NEVER = float("-inf")
+Bits = npt.NDArray[np.uint64]
 
 
-def uniform(seeds: Sequence[int], positions: Sequence[int]) -> np.ndarray:
+def uniform(seeds: Sequence[int], positions: Sequence[int]) -> npt.NDArray[np.float64]:
     """One number in [0, 1) for each (seed, position): splitmix64 over both, 53 bits of it."""
     seed = np.array([s & 0xFFFFFFFFFFFFFFFF for s in seeds], dtype=np.uint64)
     position = np.array(positions, dtype=np.uint64)
-    bits = _mix(_mix(seed) + position * np.uint64(0x9E3779B97F4A7C15))
-    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    bits: Bits = _mix(_mix(seed) + position * np.uint64(0x9E3779B97F4A7C15))
+    return np.asarray(bits >> np.uint64(11), dtype=np.float64) * 2.0**-53
 
 
-def _mix(value: np.ndarray) -> np.ndarray:
+def _mix(value: Bits) -> Bits:
     value = value + np.uint64(0x9E3779B97F4A7C15)  # arrays wrap silently, which is what we want
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -62,7 +64,7 @@ def shape_logits(logits: Tensor, wishes: Sequence[Sample], eos: Sequence[int]) -
             factor = params.repetition_penalty
             line[ids] = torch.where(old < 0, old * factor, old / factor)
         if wish.output and (params.presence_penalty or params.frequency_penalty):
-            ids, counts = _ids(wish.output, line).unique(return_counts=True)
+            ids, counts = torch.unique(_ids(wish.output, line), return_counts=True)
             line[ids] -= params.presence_penalty + params.frequency_penalty * counts
         if len(wish.output) < params.min_tokens:
             line[_ids(stop_ids(params, eos), line)] = NEVER
@@ -107,7 +109,7 @@ def keep_from(scores: Tensor, least: Tensor) -> Tensor:
 
 
 def nucleus(scores: Tensor, mass: Tensor) -> Tensor:
-    """The least score, [rows, 1], of the smallest set of tokens whose probability reaches `mass`."""
+    """The least score of the smallest set of tokens whose probability reaches `mass`: [rows, 1]."""
     total = scores.double().logsumexp(dim=-1, keepdim=True)
     least = torch.empty_like(total)
     open_rows = torch.arange(len(scores), device=scores.device)

@@ -23,7 +23,7 @@ MASKED = float("-inf")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows first..last of the ordered batch and the tokens they feed, begin..end of the flat one."""
+    """Rows first..last of the ordered batch, which feed tokens begin..end of the flat one."""
 
     first: int
     last: int
@@ -52,7 +52,7 @@ def length(row: Row) -> int:
 
 
 def group(rows: Sequence[Row], *, block_size: int, most_blocks: int) -> Iterator[Group]:
-    """Cut the ordered rows: a group never more than doubles its shortest row, nor fills the desk."""
+    """Cut the ordered rows; padding never doubles a group's shortest row nor overfills the desk."""
     first = begin = 0
     while first < len(rows):
         last, end = first + 1, begin + len(rows[first].tokens)
@@ -78,7 +78,6 @@ class PagedStep:
     rows: Sequence[Row]
     store: KVStore
     dtype: torch.dtype
-    device: torch.device
     slots: Tensor = field(init=False)
     groups: list[Group] = field(init=False)
     views: dict[tuple[int, int | None], View] = field(init=False, default_factory=dict)
@@ -89,7 +88,7 @@ class PagedStep:
         for row in self.rows:
             at = np.arange(row.start, length(row))
             places.append(np.asarray(row.blocks)[at // size] * size + at % size)
-        self.slots = torch.from_numpy(np.concatenate(places)).to(self.device)
+        self.slots = torch.from_numpy(np.concatenate(places)).to(self.store.device)
         self.groups = list(group(self.rows, block_size=size, most_blocks=self.store.desk_blocks))
 
     def attend(self, layer: int, heads: Heads) -> Tensor:
@@ -139,6 +138,6 @@ class PagedStep:
         hidden = seen[:, None, :] > asks[:, :, None]
         if window is not None:
             hidden |= seen[:, None, :] <= asks[:, :, None] - window
-        mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device)
-        mask.masked_fill_(torch.from_numpy(hidden).to(self.device), MASKED)
-        return View(torch.from_numpy(table).to(self.device), mask)
+        mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.store.device)
+        mask.masked_fill_(torch.from_numpy(hidden).to(self.store.device), MASKED)
+        return View(torch.from_numpy(table).to(self.store.device), mask)

@@ -1,0 +1,118 @@
+"""From settings to a model that is ready to run, or to the one reason why it cannot be.
+
+Owns the order of things: locate, check files, choose class and type, read, probe, size the cache.
+Knows nothing of scheduling or of the wire.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from r3mes.engine import attention
+from r3mes.engine.architecture import build_config, model_class, positions
+from r3mes.engine.checkpoint import Weights, check_files, fingerprint, read_config
+from r3mes.engine.generation_defaults import eos_ids, sampling
+from r3mes.engine.kv_store import KVStore
+from r3mes.engine.memory import free_memory
+from r3mes.engine.messages import ModelInfo
+from r3mes.engine.pool_size import LayerShape, Pool, make_pool, pool_size
+from r3mes.engine.portable import PortableRunner
+from r3mes.engine.probe import compare, probe_blocks, survey
+from r3mes.engine.source import Progress, locate, served_name
+from r3mes.engine.weights import choose_device, choose_dtype, read_weights, refuse_too_large
+from r3mes.errors import StartError
+from r3mes.settings import EngineSettings, ModelSettings
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    info: ModelInfo
+    runner: PortableRunner
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """A module with its weights, and what of it the runner must know."""
+
+    module: Any
+    shapes: Mapping[int, LayerShape]
+    vocab_size: int
+    eos: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    def runner(self, pool: Pool) -> PortableRunner:
+        store = KVStore(self.shapes, pool, device=self.device)
+        return PortableRunner(
+            self.module,
+            store,
+            vocab_size=self.vocab_size,
+            eos=self.eos,
+            dtype=self.dtype,
+        )
+
+
+def load_model(
+    model: ModelSettings,
+    engine: EngineSettings,
+    *,
+    progress: Progress,
+    located: Callable[[str], None],
+) -> LoadedModel:
+    """Raises StartError with one line that says why the model cannot be served."""
+    folder = locate(model, progress=progress)
+    weights = check_files(folder)
+    config = build_config(read_config(folder))
+    longest = choose_length(model.max_len, config)
+    located(str(folder))
+    progress(0.1, f"reading {weights.elements / 1e6:.1f} million weights")
+    native = read_native(model, folder, config, weights)
+    progress(0.7, "comparing attention with the architecture's own")
+    probed = probe_blocks(engine.block_size)
+    compare(native.module, native.runner(make_pool(probed, engine.block_size, longest)))
+    progress(0.9, "making the KV cache")
+    pool = pool_size(
+        native.shapes.values(),
+        engine,
+        longest=longest,
+        asked=model.max_len,
+        free=free_memory(native.device),
+        limited=native.device.type == "cpu",
+    )
+    runner = native.runner(pool)
+    dtype = str(native.dtype).removeprefix("torch.")
+    info = ModelInfo(
+        name=served_name(model),
+        path=str(folder),
+        max_len=min(longest, pool.tokens),
+        vocab_size=native.vocab_size,
+        eos_token_ids=native.eos,
+        dtype=dtype,
+        device=str(native.device),
+        fingerprint=fingerprint(folder, weights, dtype=dtype, template=model.chat_template),
+        defaults=sampling(folder),
+    )
+    progress(1.0, f"a KV cache of {pool.tokens} tokens")
+    return LoadedModel(info, runner)
+
+
+def choose_length(asked: int | None, config: Any) -> int:
+    """The user's limit or the model's; more than the model has positions is refused."""
+    most = positions(config)
+    if asked is not None and asked > most:
+        raise StartError(f"max_len is {asked}, and the model has {most} positions")
+    return asked or most
+
+
+def read_native(model: ModelSettings, folder: Path, config: Any, weights: Weights) -> Native:
+    attention.register()
+    device = choose_device(model.device)
+    dtype = choose_dtype(model.dtype, device, weights)
+    refuse_too_large(weights, dtype, free_memory(device))
+    module = read_weights(model_class(config), config, folder, dtype=dtype, device=device)
+    vocab_size = module.get_input_embeddings().weight.shape[0]
+    eos = eos_ids(folder, config, vocab_size=vocab_size)
+    return Native(module, survey(module), vocab_size, eos, dtype, device)
