@@ -43,6 +43,11 @@ def small_app(settings: Settings) -> FastAPI:
     async def echo(body: Echo) -> dict[str, str]:
         return {"text": body.text}
 
+    @app.get("/slow")
+    async def slow() -> str:
+        await asyncio.sleep(1)
+        return "late"
+
     @app.get("/boom")
     async def boom() -> None:
         raise RuntimeError("a secret of ours")

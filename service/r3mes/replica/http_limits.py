@@ -225,7 +225,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def enter(self, phase: Phase) -> None:
         self.phase = phase
-        self.received = 0
+        if phase != "head":  # a head's first bytes came while it was not yet known as one
+            self.received = 0
         self._unset_keepalive_if_required()
         if self.phase_timer is not None:
             self.phase_timer.cancel()

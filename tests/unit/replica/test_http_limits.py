@@ -115,12 +115,26 @@ def test_a_head_over_the_limit_is_431(server: EdgeServer) -> None:
     assert (431, "headers_too_large") == refusal(server, head("GET", "/version", line))
 
 
-def test_an_endless_header_line_is_431_at_the_limit(server: EdgeServer) -> None:
+def test_a_flood_in_one_header_line_is_cut_off(server: EdgeServer) -> None:
     with Connection(server.port) as connection:
         endless = itertools.chain([b"GET / HTTP/1.1\r\nX: "], itertools.repeat(b"x" * 65536, 1600))
         taken = connection.send_until_refused(endless)
 
         assert taken < 50 << 20
+
+
+UNENDED = {
+    "a header line": (431, b"GET / HTTP/1.1\r\nX: " + b"x" * (64 << 10)),
+    "a chunk's extension": (413, CHUNKED + b"5;" + b"x" * (9 << 20)),
+}
+
+
+@pytest.mark.parametrize(("status", "request_part"), UNENDED.values(), ids=UNENDED.keys())
+def test_what_never_ends_is_refused_at_the_limit_and_not_by_the_clock(
+    status: int, request_part: bytes
+) -> None:
+    with serve_edge() as patient:
+        assert status == refusal(patient, request_part)[0]
 
 
 def test_many_headers_are_431(server: EdgeServer) -> None:
@@ -159,6 +173,13 @@ def test_an_idle_connection_is_closed_after_the_keep_alive_time(server: EdgeServ
 
         assert connection.at_end()
         assert time.monotonic() - began > 0.3
+
+
+def test_an_answer_may_take_longer_than_the_keep_alive_time(server: EdgeServer) -> None:
+    with Connection(server.port) as connection:
+        connection.send(GOOD).response()
+
+        assert "late" == connection.send(head("GET", "/slow")).response().json()
 
 
 def test_a_slow_body_is_408(server: EdgeServer) -> None:
