@@ -1,24 +1,77 @@
-"""Turns pydantic's report on a request into one error of our tree. Knows no HTTP."""
+"""Turns what Pydantic found wrong with a body into our error tree. The only place that does.
+
+A validator of ours raises `problem(code, message, at=…)`, whose Pydantic error type is the code
+that a client gets; Pydantic's own types map onto `missing_required_parameter`, `invalid_type` and
+`invalid_value`. Only the first problem is told: no answer is larger than a line.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from r3mes.errors import InvalidRequest
+from pydantic_core import PydanticCustomError
 
-REQUEST_PARTS = ("body", "query", "path", "header", "cookie")
+from r3mes.errors import ContextTooLong, InvalidRequest, UnsupportedParameter
 
-CODES = {"missing": "missing_required_parameter"}
+MOST_TEXT = 300  # characters of a message or path; both may hold what the client sent
+
+OURS = frozenset(
+    {
+        "context_length_exceeded",
+        "empty_prompt",
+        "invalid_combination",
+        "invalid_role",
+        "invalid_token_id",
+        "invalid_type",
+        "invalid_value",
+        "missing_required_parameter",
+        "too_many_prompts",
+        "unknown_parameter",
+        "unsupported_content",
+        "unsupported_parameter",
+    }
+)
+CLASSES: dict[str, type[InvalidRequest]] = {
+    "context_length_exceeded": ContextTooLong,
+    "unsupported_parameter": UnsupportedParameter,
+}
+
+
+def problem(code: str, message: str, *, at: str | None = None) -> PydanticCustomError:
+    """For validators to raise; `at` is the path below the place that Pydantic knows of."""
+    # The message goes through the context: Pydantic would read braces in it as a template.
+    return PydanticCustomError(code, "{message}", {"message": message, "at": at})
 
 
 def to_error(errors: Sequence[Mapping[str, Any]]) -> InvalidRequest:
-    """The first problem, named by the dotted path of its field."""
+    """The first of Pydantic's errors as an error that a client gets."""
     first = errors[0]
-    param = ".".join(str(part) for part in first["loc"] if part not in REQUEST_PARTS)
-    kind = str(first["type"])
-    return InvalidRequest(str(first["msg"]), param=param or None, code=code_of(kind))
+    code = code_of(first)
+    message = str(first["msg"])
+    if len(errors) > 1:
+        message = f"{message[:MOST_TEXT]} ({len(errors) - 1} more problems)"
+    param = path_of(first)
+    where = f"{param}: " if param else ""
+    error = CLASSES.get(code, InvalidRequest)
+    return error((where + message)[: 2 * MOST_TEXT], param=param, code=code)
 
 
-def code_of(kind: str) -> str:
-    if kind.endswith(("_type", "_parsing")):
+def code_of(error: Mapping[str, Any]) -> str:
+    kind = str(error["type"])
+    if kind in OURS:
+        return kind
+    if kind == "missing":
+        return "invalid_role" if error["loc"][-1] == "role" else "missing_required_parameter"
+    if kind.endswith("_type"):
         return "invalid_type"
-    return CODES.get(kind, "invalid_value")
+    return "invalid_value"
+
+
+def path_of(error: Mapping[str, Any]) -> str | None:
+    """Dotted path of the offending field; the leading `body` is ours, not the client's."""
+    parts = [str(part) for part in error["loc"]]
+    if parts and parts[0] == "body":
+        del parts[0]
+    below = (error.get("ctx") or {}).get("at")
+    if below:
+        parts.append(below)
+    return ".".join(parts)[:MOST_TEXT] or None

@@ -1,0 +1,125 @@
+"""A completion on the wire, in one or in chunks; with `echo` the prompt stands before the text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from r3mes.engine.messages import Logprob
+from r3mes.protocol.completions import CompletionBody
+from r3mes.replica.answer import Answer
+from r3mes.replica.choice import Piece, TokenInfo
+from r3mes.replica.logprobs import completion_logprobs, prompt_logprobs
+from r3mes.replica.text.model import TextModel
+from r3mes.replica.wire import Frames, Identity, to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """A prompt as it is given back: its text, and where each of its tokens lies in it."""
+
+    text: str
+    spans: list[tuple[int, int]]
+
+    def tokens(self, ids: Sequence[int], found: Sequence[Logprob | None]) -> list[TokenInfo]:
+        return [
+            TokenInfo(token, logprob, start, end)
+            for token, logprob, (start, end) in zip(ids, found, self.spans, strict=True)
+        ]
+
+
+def echo_of(ids: Sequence[int], text: TextModel, *, skip_special: bool) -> Echo:
+    detokenizer = text.detokenizer(skip_special=skip_special, at_start=True)
+    parts: list[str] = []
+    spans = []
+    length = 0
+    for token in ids:
+        part = detokenizer.feed(token)
+        spans.append((length, length + len(part)))
+        length += len(part)
+        parts.append(part)
+    return Echo("".join([*parts, detokenizer.finish()]), spans)
+
+
+class CompletionShape:
+    """`echoes` holds one Echo a prompt, and none at all without `echo`."""
+
+    def __init__(
+        self, body: CompletionBody, answer: Answer, identity: Identity, echoes: Sequence[Echo]
+    ) -> None:
+        self._body = body
+        self._answer = answer
+        self._identity = identity
+        self._frames = Frames(identity, body)
+        self._echoes = echoes
+        self._opened: set[int] = set()
+
+    def opening(self, index: int) -> bytes:
+        """The prompt, where it is to be echoed."""
+        if index in self._opened or not self._echoes:
+            return b""
+        self._opened.add(index)
+        return self._chunk(index, self._echoed(index))
+
+    def piece(self, index: int, piece: Piece) -> bytes:
+        return self._chunk(index, self._shifted(index, piece)) if piece else b""
+
+    def closing(self) -> bytes:
+        return self._frames.closing(self._answer.usage())
+
+    def whole(self, pieces: Sequence[Piece]) -> bytes:
+        fields = self._identity.fields()
+        fields["choices"] = [self._whole_choice(index, piece) for index, piece in enumerate(pieces)]
+        fields["usage"] = self._answer.usage().fields()
+        return to_json(fields)
+
+    def _whole_choice(self, index: int, piece: Piece) -> dict[str, Any]:
+        piece = self._shifted(index, piece)
+        if self._echoes:
+            echoed = self._echoed(index)
+            piece.text = echoed.text + piece.text
+            piece.tokens = echoed.tokens + piece.tokens
+        choice = self._choice(index, piece)
+        found = self._answer.choices[index].prompt_logprobs
+        if self._body.prompt_logprobs is not None:
+            choice["prompt_logprobs"] = prompt_logprobs(found, self._answer.text)
+        if self._body.return_token_ids:
+            choice["prompt_token_ids"] = self._answer.jobs[index].prompt
+        return choice
+
+    def _choice(self, index: int, piece: Piece) -> dict[str, Any]:
+        choice: dict[str, Any] = {
+            "index": index,
+            "text": piece.text,
+            "logprobs": None,
+            "finish_reason": piece.finish,
+            "stop_reason": piece.stop,
+        }
+        most = self._body.logprobs
+        if most is not None:
+            choice["logprobs"] = completion_logprobs(piece.tokens, self._answer.text, most=most)
+        if self._body.return_token_ids:
+            choice["token_ids"] = piece.ids
+        return choice
+
+    def _chunk(self, index: int, piece: Piece) -> bytes:
+        choice = to_json(self._choice(index, piece))
+        return self._frames.chunk(choice, usage=self._answer.usage(), text=len(piece.text))
+
+    def _echoed(self, index: int) -> Piece:
+        echo = self._echo(index)
+        found = self._answer.choices[index].prompt_logprobs
+        if self._body.logprobs is None or found is None:
+            return Piece(text=echo.text)
+        return Piece(text=echo.text, tokens=echo.tokens(self._answer.jobs[index].prompt, found))
+
+    def _shifted(self, index: int, piece: Piece) -> Piece:
+        """The piece with its tokens' places counted from the start of the echoed prompt."""
+        by = len(self._echo(index).text) if self._echoes else 0
+        tokens = [
+            TokenInfo(info.token, info.logprob, info.start + by, info.end + by)
+            for info in piece.tokens
+        ]
+        return Piece(piece.text, piece.ids, tokens, piece.finish, piece.stop)
+
+    def _echo(self, index: int) -> Echo:
+        return self._echoes[index // (len(self._answer.jobs) // len(self._echoes))]

@@ -1,0 +1,40 @@
+"""GET /v1/models and /v1/models/{id}: the one model that is served here."""
+
+from fastapi import APIRouter, Request
+
+from r3mes.engine.messages import ModelInfo
+from r3mes.errors import ModelLoading, ModelNotFound
+from r3mes.protocol.answers import Model, ModelList
+from r3mes.replica.json_body import JsonRoute
+from r3mes.replica.routes.service import MOST_ECHOED
+
+router = APIRouter(route_class=JsonRoute, tags=["models"])
+
+
+@router.get("/v1/models")
+async def list_models(request: Request) -> ModelList:
+    """Empty until the model is known."""
+    info = info_of(request)
+    return ModelList(data=[] if info is None else [describe(info, request)])
+
+
+@router.get("/v1/models/{id:path}")
+async def retrieve_model(id: str, request: Request) -> Model:
+    """An id may hold slashes, written as they are or as %2F."""
+    info = info_of(request)
+    if info is None:
+        raise ModelLoading("The model is not known yet.", retry_after=1)
+    if id not in (info.name, request.app.state.settings.model.source):
+        raise ModelNotFound(f"The model `{id[:MOST_ECHOED]}` does not exist.", param="model")
+    return describe(info, request)
+
+
+def info_of(request: Request) -> ModelInfo | None:
+    info: ModelInfo | None = request.app.state.engine.state.model
+    return info
+
+
+def describe(info: ModelInfo, request: Request) -> Model:
+    created = int(request.app.state.created)
+    root = request.app.state.settings.model.source
+    return Model(id=info.name, created=created, root=root, max_model_len=info.max_len)

@@ -1,0 +1,54 @@
+"""What routes depend on: settings, the engine, the text side of the model, the exchange."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from r3mes.engine.messages import ModelInfo
+from r3mes.errors import ModelLoading, ModelNotFound
+from r3mes.replica.engine_client import EngineClient
+from r3mes.replica.exchange import Exchange, exchange_of
+from r3mes.replica.text.model import TextModel
+from r3mes.settings import Settings
+
+MOST_ECHOED = 64  # characters of a client's value that an error repeats
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A replica that is ready to work on one request."""
+
+    request: Request
+    settings: Settings
+    engine: EngineClient
+    text: TextModel
+    exchange: Exchange
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.text.info
+
+    def check_model(self, name: str | None) -> None:
+        """Raise ModelNotFound unless the name means the model that is served here."""
+        if name is not None and name not in self.names():
+            message = f"The model `{name[:MOST_ECHOED]}` does not exist."
+            raise ModelNotFound(message, param="model")
+
+    def names(self) -> tuple[str, ...]:
+        """The served name, and the source that it was started with."""
+        return self.info.name, self.settings.model.source
+
+
+def service(request: Request) -> Service:
+    """Raises ModelLoading, ShuttingDown or EngineCrash when no work can be taken."""
+    state = request.app.state
+    engine: EngineClient = state.engine
+    engine.admit()
+    text: TextModel | None = state.text
+    if text is None:
+        raise ModelLoading("The tokenizer is being loaded.", retry_after=1)
+    return Service(request, state.settings, engine, text, exchange_of(request.scope))
+
+
+Ready = Annotated[Service, Depends(service)]

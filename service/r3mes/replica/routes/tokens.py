@@ -1,0 +1,44 @@
+"""POST /tokenize and /detokenize."""
+
+from fastapi import APIRouter
+
+from r3mes.protocol.tokens import DetokenizeBody, Detokenized, TokenizeBody, Tokenized
+from r3mes.replica.json_body import JsonRoute
+from r3mes.replica.routes.service import Ready, Service
+from r3mes.replica.sampling import in_vocabulary
+from r3mes.replica.text.model import ChatOptions
+
+router = APIRouter(route_class=JsonRoute, tags=["tokens"])
+
+
+@router.post("/tokenize", response_model_exclude_none=True)
+async def tokenize(body: TokenizeBody, service: Ready) -> Tokenized:
+    """The ids that the model would be given."""
+    service.check_model(body.model)
+    ids = await ids_of(body, service)
+    texts = [service.text.token_text(token) for token in ids] if body.return_token_strs else None
+    return Tokenized(
+        count=len(ids), max_model_len=service.info.max_len, tokens=ids, token_strs=texts
+    )
+
+
+async def ids_of(body: TokenizeBody, service: Service) -> list[int]:
+    if body.messages is None:
+        special = body.add_special_tokens is not False
+        return await service.text.encode(body.prompt or "", add_special_tokens=special, cut=True)
+    goes_on = bool(body.continue_final_message)
+    prompted = not goes_on if body.add_generation_prompt is None else body.add_generation_prompt
+    options = ChatOptions(
+        add_generation_prompt=prompted,
+        continue_final_message=goes_on,
+        add_special_tokens=bool(body.add_special_tokens),
+    )
+    return await service.text.encode_chat(body.messages, options, cut=True)
+
+
+@router.post("/detokenize")
+async def detokenize(body: DetokenizeBody, service: Ready) -> Detokenized:
+    """The text of ids, with special tokens."""
+    service.check_model(body.model)
+    in_vocabulary(body.tokens, service.info, param="tokens")
+    return Detokenized(prompt=service.text.decode(body.tokens, skip_special=False))

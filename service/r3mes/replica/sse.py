@@ -1,0 +1,116 @@
+"""Writes an answer as server-sent events, straight to ASGI: one write an engine's delivery.
+
+The response begins with the first news of the engine, so that whatever goes wrong before it is a
+real HTTP error. After `KEEP_ALIVE_S` of silence it begins without news, and later errors are
+events. Knows the shapes only as bytes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from r3mes.errors import InternalError, R3mesError
+from r3mes.replica.answer import Answer
+from r3mes.replica.choice import Piece
+from r3mes.replica.engine_client import Generation
+from r3mes.replica.exchange import exchange_of
+from r3mes.replica.presence import ClientGone, while_present
+from r3mes.replica.wire import error_frame
+
+KEEP_ALIVE_S = 15.0
+KEEP_ALIVE = b": keep-alive\n"  # one newline: with two, some clients see an empty event
+HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+RAW_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+
+log = logging.getLogger(__name__)
+
+
+class Shape(Protocol):
+    """Makes an answer's bytes; each method may return several events or none."""
+
+    def opening(self, index: int) -> bytes: ...
+
+    def piece(self, index: int, piece: Piece) -> bytes: ...
+
+    def closing(self) -> bytes: ...
+
+    def whole(self, pieces: Sequence[Piece]) -> bytes: ...
+
+
+class EventStream(Response):
+    """The response; `generation` is entered when it starts and left however it ends."""
+
+    def __init__(
+        self,
+        answer: Answer,
+        shape: Shape,
+        generation: AbstractAsyncContextManager[Generation],
+    ) -> None:
+        super().__init__(headers=HEADERS)
+        self._answer = answer
+        self._shape = shape
+        self._generation = generation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        writer = Writer(send)
+        try:
+            async with while_present(receive), self._generation as generation:
+                await self._run(generation, writer)
+        except ClientGone:
+            return
+        except R3mesError as error:
+            if not writer.started:
+                raise
+            await self._fail(scope, writer, error)
+        except Exception:
+            if not writer.started:
+                raise
+            log.exception("a stream failed")
+            await self._fail(scope, writer, InternalError("Something went wrong on our side."))
+
+    async def _fail(self, scope: Scope, writer: "Writer", error: R3mesError) -> None:
+        exchange_of(scope).error_type = error.code
+        await writer.write(error_frame(error), last=True)
+
+    async def _run(self, generation: Generation, writer: "Writer") -> None:
+        done = False
+        while not done:
+            try:
+                async with asyncio.timeout(KEEP_ALIVE_S):
+                    news = await anext(generation)
+            except TimeoutError:
+                await writer.write(KEEP_ALIVE)
+                continue
+            parts = []
+            for index, piece in self._answer.take(news):
+                parts += [self._shape.opening(index), self._shape.piece(index, piece)]
+            done = self._answer.done
+            if done:
+                parts.append(self._shape.closing())
+            await writer.write(b"".join(parts), last=done)
+
+
+class Writer:
+    """The way out. A client that does not read is cut off by the connection, not here."""
+
+    def __init__(self, send: Send) -> None:
+        self.started = False
+        self._send = send
+
+    async def write(self, frames: bytes, *, last: bool = False) -> None:
+        if not frames:
+            return
+        if not self.started:
+            self.started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": RAW_HEADERS})
+        message = {"type": "http.response.body", "body": frames, "more_body": not last}
+        await self._send(message)
