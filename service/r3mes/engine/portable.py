@@ -48,26 +48,8 @@ class PortableRunner:
     @torch.inference_mode()
     def run(self, batch: Batch) -> list[RowResult]:
         """One forward pass; more only where a row wants logits of more positions than fit."""
-        results: dict[int, RowResult] = {}
-        whole: dict[int, Row] = {}
-        for index, row in enumerate(batch.rows):
-            if (reason := self._refusal(row)) is not None:
-                results[index] = RowResult(error=reason)
-            else:
-                results[index], whole[index] = self._run_ahead(row)
-        if whole:
-            for index, result in zip(whole, self._forward(list(whole.values())), strict=True):
-                results[index] = _joined(results[index], result)
-        return [results[index] for index in range(len(batch.rows))]
-
-    def _refusal(self, row: Row) -> str | None:
-        """Ids that the embedding does not have would end the whole batch."""
-        ids = [*row.tokens, *row.targets]
-        if row.sample is not None:
-            ids += [*row.sample.params.logit_bias, *row.sample.params.stop_token_ids]
-        if min(ids) < 0 or max(ids) >= self.vocab_size:
-            return f"a token id is not below {self.vocab_size}"
-        return None
+        ahead, last = zip(*(self._run_ahead(row) for row in batch.rows), strict=True)
+        return [_joined(*parts) for parts in zip(ahead, self._forward(last), strict=True)]
 
     def _run_ahead(self, row: Row) -> tuple[RowResult, Row]:
         """Bound the memory of prompt logprobs: run a long row's first parts, return its last."""

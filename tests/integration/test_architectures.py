@@ -1,0 +1,158 @@
+"""Every architecture through the real engine, token for token against plain greedy `generate`.
+
+Alone, batched, chunked, preempted and prefix-shared; counters prove that the path was taken. A
+comparison ends at the first near-tie of the oracle, and the rate of those is printed.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from r3mes.engine.load import LoadedModel, load_model
+from r3mes.engine.loop import Engine
+from r3mes.engine.messages import SamplingParams, Submit
+from r3mes.engine.runner import Batch, RowResult, Runner
+from r3mes.settings import EngineSettings, ModelSettings
+from support.engine import Ledger
+from support.models import RECIPES, VOCABULARY, Answer, Oracle, make_checkpoint
+
+COUNT = 24  # tokens of an answer
+LENGTHS = (3, 21, 40, 47)
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """A runner of which the engine uses only some blocks."""
+
+    runner: Runner
+    num_blocks: int
+    vocab_size: int = VOCABULARY
+
+    def run(self, batch: Batch) -> list[RowResult]:
+        return self.runner.run(batch)
+
+
+@dataclass(frozen=True)
+class Subject:
+    loaded: LoadedModel
+    prompts: list[list[int]]
+    answers: list[Answer]
+
+    def engine(self, ledger: Ledger, *, blocks: int = 64, **settings: Any) -> Engine:
+        return Engine(
+            Narrow(self.loaded.runner, blocks),
+            model=self.loaded.info,
+            settings=EngineSettings(**{"block_size": 8, **settings}),
+            clock=time.monotonic,
+            deliver=ledger.take,
+            on_step=lambda step: None,
+        )
+
+    def refuse_difference(self, ledger: Ledger) -> None:
+        for stream, answer in enumerate(self.answers):
+            assert answer.ids[: answer.sure] == ledger.ids(stream)[: answer.sure]
+            assert COUNT == len(ledger.ids(stream))
+
+
+def submit(engine: Engine, stream: int, prompt: list[int]) -> None:
+    params = SamplingParams(temperature=0.0, max_tokens=COUNT, ignore_eos=True)
+    engine.submit("w", Submit(stream, f"r{stream}", prompt, params, None))
+
+
+def finish(engine: Engine) -> None:
+    while engine.busy:
+        engine.step()
+        engine.check()
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def subject(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Subject]:
+    torch.set_num_threads(1)
+    folder = make_checkpoint(tmp_path_factory.mktemp("model") / request.param, request.param)
+    loaded = load(folder)
+    dice = torch.Generator().manual_seed(1)
+    prompts = [torch.randint(VOCABULARY, (n,), generator=dice).tolist() for n in LENGTHS]
+    prompts[3][:32] = prompts[2][:32]
+    oracle = Oracle(folder)
+    answers = [oracle.answer(prompt, COUNT) for prompt in prompts]
+    unsure = sum(COUNT - answer.sure for answer in answers) / (COUNT * len(answers))
+    print(f"{request.param}: {unsure:.1%} of the tokens come after a near-tie")
+    assert unsure < 0.5
+    yield Subject(loaded, prompts, answers)
+
+
+def load(folder: Path) -> LoadedModel:
+    return load_model(
+        ModelSettings(source=str(folder), device="cpu"),
+        EngineSettings(block_size=8, kv_blocks=64),
+        progress=lambda share, detail: None,
+        located=lambda path: None,
+    )
+
+
+def test_alone_each_answer_is_that_of_generate(subject: Subject) -> None:
+    ledger = Ledger()
+    engine = subject.engine(ledger, prefix_cache=False)
+
+    for stream, prompt in enumerate(subject.prompts):
+        submit(engine, stream, prompt)
+        finish(engine)
+
+    subject.refuse_difference(ledger)
+
+
+def test_batched_neighbours_change_nothing(subject: Subject) -> None:
+    ledger = Ledger()
+    engine = subject.engine(ledger, prefix_cache=False)
+
+    for stream, prompt in enumerate(subject.prompts):
+        submit(engine, stream, prompt)
+    engine.step()
+
+    assert len(subject.prompts) == engine.stats.running
+    finish(engine)
+    subject.refuse_difference(ledger)
+
+
+def test_chunked_prompts_give_the_same_answers(subject: Subject) -> None:
+    ledger = Ledger()
+    engine = subject.engine(ledger, prefix_cache=False, chunk_tokens=16)
+
+    for stream, prompt in enumerate(subject.prompts):
+        submit(engine, stream, prompt)
+    finish(engine)
+
+    assert engine.stats.chunks >= 4
+    subject.refuse_difference(ledger)
+
+
+def test_preempted_sequences_are_recomputed_to_the_same_answers(subject: Subject) -> None:
+    ledger = Ledger()
+    engine = subject.engine(ledger, prefix_cache=False, blocks=20)
+
+    for stream, prompt in enumerate(subject.prompts):
+        submit(engine, stream, prompt)
+    finish(engine)
+
+    assert engine.stats.preemptions >= 1
+    subject.refuse_difference(ledger)
+
+
+def test_a_shared_prefix_gives_the_same_answers(subject: Subject) -> None:
+    ledger = Ledger()
+    engine = subject.engine(ledger)
+
+    for stream, prompt in enumerate(subject.prompts):
+        submit(engine, stream, prompt)
+        engine.step()
+    finish(engine)
+
+    assert 32 == engine.stats.prefix_hits
+    subject.refuse_difference(ledger)
