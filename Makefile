@@ -57,7 +57,8 @@ check: lint types arch docs-check ## All of the above that can fail; the default
 test: dev ## Every test; no GPU and no network needed
 	@$(BIN)/python -m pytest
 
-bench: dev ## Compare with other servers on this machine: docs/benchmarks/
+bench: dev ## Compare with other servers on this machine: docs/benchmarks/; LLAMA_SERVER=path names one
+	@.uv/bin/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
 	@$(BIN)/python -m benchmarks.compare
 
 soak: dev ## Ten minutes of cancels, bad requests and killed workers: docs/benchmarks/soak.md

@@ -3,6 +3,7 @@
 Owns which lock is made from what. A lock names versions and hashes, never an index.
 """
 
+import re
 import subprocess
 import sys
 
@@ -21,12 +22,20 @@ def main(wheels: str) -> None:
     engine = (PROJECT, "--extra", "engine")
     compile_lock("dev", *dev, *EVERYWHERE)
     compile_lock("engine", *engine, *EVERYWHERE, "--constraints", "requirements/dev.txt")
-    compile_lock("bench", "--group", "bench", *EVERYWHERE, "--constraints", "requirements/dev.txt")
+    compile_lock("bench", *bench_beside_dev(), *EVERYWHERE)
     if not wheels:
         sys.exit("The CPU locks were left as they are: WHEELS names no folder.")
     cpu = ("requirements/cpu.in", *CPU_WHEEL, "--find-links", wheels)
     compile_lock("dev-cpu", *dev, *cpu)
     compile_lock("engine-cpu", *engine, *cpu, "--constraints", "requirements/dev-cpu.txt")
+
+
+def bench_beside_dev() -> list[str]:
+    """Only what `dev` lacks, so that it fits beside either build of torch."""
+    sources = ["--group", "bench", "--constraints", "requirements/dev.txt"]
+    for name in re.findall(r"^([\w.-]+)==", (LOCKS / "dev.txt").read_text(), re.MULTILINE):
+        sources += ["--no-emit-package", name]
+    return sources
 
 
 def compile_lock(name: str, *sources: str) -> None:
