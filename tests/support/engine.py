@@ -63,13 +63,15 @@ class FakeEngine:
         self.clock = ManualClock()
         self.ledger = Ledger()
         self.steps: list[Step] = []
+        self.began: dict[Key, int] = {}  # the pass that made a stream's first id
+        self.gone: set[str] = set()  # workers that no delivery reaches
         self.runner: Runner | FakeRunner = runner or fake
         self.engine = Engine(
             self.runner,
             model=model,
             settings=chosen,
             clock=self.clock,
-            deliver=self.ledger.take,
+            deliver=self._deliver,
             on_step=self.steps.append,
         )
 
@@ -85,6 +87,15 @@ class FakeEngine:
         params = SamplingParams(**{"max_tokens": 8, **wishes})
         self.engine.submit(worker, Submit(stream, f"r{stream}", prompt, params, deadline))
 
+    def _deliver(self, worker: str, delivery: Delivery) -> None:
+        if worker in self.gone:
+            self.engine.abort_worker(worker)
+            return
+        self.ledger.take(worker, delivery)
+        for update in delivery.updates:
+            if update.ids:
+                self.began.setdefault((worker, update.stream), len(self.steps))
+
     def step(self, times: int = 1) -> None:
         for _ in range(times):
             self.engine.step()
@@ -97,4 +108,5 @@ class FakeEngine:
                 break
             self.step()
         assert not self.engine.busy
+        self.step()  # for the snapshot, should the last event have been an abort
         assert 0 == self.engine.stats.blocks_used

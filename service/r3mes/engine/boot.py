@@ -32,13 +32,13 @@ def boot(model: ModelSettings, engine: EngineSettings, *, heart: Heart) -> Loade
         heart.enter("loading", "the fake runner")
         loaded = Loaded(*load_fake(model, engine))
     else:
-        loaded = _beside(heart, lambda do: _load_portable(model, engine, heart=heart, do=do))
+        loaded = beside(heart, lambda do: _load_portable(model, engine, heart=heart, do=do))
         _set_threads(engine)  # they are counted per thread, and it was another one that loaded
     heart.model = loaded.model
     return loaded
 
 
-def _beside(heart: Heart, load: Callable[[Do], Loaded]) -> Loaded:
+def beside(heart: Heart, load: Callable[[Do], Loaded]) -> Loaded:
     """Run `load` in a thread; until it is done, this one beats and does what it is told."""
     orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
     with ThreadPoolExecutor(1, "load") as threads:
