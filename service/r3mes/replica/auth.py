@@ -1,117 +1,16 @@
-"""Who calls: keys from settings, checked in constant time by the dependency `caller`.
+"""Who calls: the one dependency `caller`, which guards every route but the few in `OPEN_PATHS`.
 
-The application depends on `caller` as a whole, so that a route is guarded unless its template
-stands in `OPEN_PATHS`. Only digests of keys are kept. Knows no tenants and no limits.
+The application depends on it as a whole, so a new route is guarded unless its template is listed
+here. Knows no tenants and no limits.
 """
 
-import hashlib
-import hmac
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
 from fastapi import FastAPI, Request
-from starlette.datastructures import Headers
 
-from r3mes.errors import InvalidKey, StartError
 from r3mes.replica.exchange import exchange_of
+from r3mes.replica.keys import ANONYMOUS, Caller, Keys, load_keys
 from r3mes.settings import Settings
 
 OPEN_PATHS = frozenset({"/version"})
-
-HASHED = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
-PLAIN = re.compile(r"[\x21-\x7e]+")  # what a header can carry without ambiguity
-BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """`key_id` is the start of the key's digest, safe to log; None where no keys are configured."""
-
-    key_id: str | None
-
-
-ANONYMOUS = Caller(None)
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """Digests of all keys that open the service; none at all means that it is open."""
-
-    digests: tuple[bytes, ...]
-
-    def identify(self, headers: Headers) -> Caller:
-        if not self.digests:
-            return ANONYMOUS
-        digest = hashlib.sha256(presented(headers)).digest()
-        # A list, not a generator: every key is compared, whichever matches.
-        if not any([hmac.compare_digest(digest, known) for known in self.digests]):  # noqa: C419
-            raise unknown_key()
-        return Caller(digest.hex()[:8])
-
-
-def presented(headers: Headers) -> bytes:
-    """The one key among the headers."""
-    authorization = headers.getlist("authorization")
-    if authorization:
-        match = BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None
-        if match is None:
-            raise unknown_key()
-        return match[1].encode("latin-1")
-    keys = headers.getlist("x-api-key")
-    if len(keys) != 1 or not keys[0]:
-        raise unknown_key()
-    return keys[0].encode("latin-1")
-
-
-def unknown_key() -> InvalidKey:
-    """The same words for every reason, so that an answer tells nothing about keys."""
-    return InvalidKey("Give a valid API key: `Authorization: Bearer KEY`.")
-
-
-def load_keys(settings: Settings) -> Keys:
-    """Read all configured keys; raises StartError, which never shows a key."""
-    digests: list[bytes] = []
-    if settings.api_keys is not None:
-        listed = settings.api_keys.get_secret_value().split(",")
-        digests += digests_of(listed, source="R3MES_API_KEYS")
-    if settings.api_keys_file is not None:
-        digests += digests_of(file_lines(settings.api_keys_file), source="R3MES_API_KEYS_FILE")
-    return Keys(tuple(dict.fromkeys(digests)))
-
-
-def file_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text("ascii").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartError(f"R3MES_API_KEYS_FILE: cannot read {path} as ASCII text.") from error
-
-
-def digests_of(entries: Iterable[str], *, source: str) -> list[bytes]:
-    """An empty source is refused: it would open a service that was meant to be closed."""
-    digests = [digest(entry, where) for where, entry in meaningful(entries, source=source)]
-    if not digests:
-        raise StartError(f"{source} is set but holds no key.")
-    return digests
-
-
-def meaningful(entries: Iterable[str], *, source: str) -> Iterator[tuple[str, str]]:
-    for number, entry in enumerate(entries, start=1):
-        text = entry.strip()
-        if text and not text.startswith("#"):
-            yield f"{source}, entry {number}", text
-
-
-def digest(entry: str, where: str) -> bytes:
-    if entry.lower().startswith("sha256:"):
-        match = HASHED.fullmatch(entry)
-        if match is None:
-            raise StartError(f"{where}: `sha256:` needs 64 hex digits after it.")
-        return bytes.fromhex(match[1])
-    if not PLAIN.fullmatch(entry):
-        raise StartError(f"{where}: a key is visible ASCII without spaces.")
-    return hashlib.sha256(entry.encode("ascii")).digest()
 
 
 def install_keys(app: FastAPI, settings: Settings) -> None:
@@ -124,6 +23,9 @@ def caller(request: Request) -> Caller:
     if getattr(request.scope.get("route"), "path", None) in OPEN_PATHS:
         return ANONYMOUS
     keys: Keys = request.app.state.keys
-    found = keys.identify(request.headers)
+    headers = request.headers
+    found = keys.identify(
+        authorization=headers.getlist("authorization"), api_key=headers.getlist("x-api-key")
+    )
     exchange_of(request.scope).key_id = found.key_id
     return found

@@ -23,6 +23,7 @@ from r3mes.replica.console import Console
 from r3mes.replica.drain import drain
 from r3mes.replica.exits import Exits
 from r3mes.replica.hub import Hub
+from r3mes.replica.keys import load_keys
 from r3mes.replica.places import listen, run_folder, url_of
 from r3mes.replica.processes import Children, describe_exit
 from r3mes.settings import Settings
@@ -71,6 +72,7 @@ class Supervisor:
 
     async def run(self) -> int:
         """The exit status; raises StartError when the start cannot work."""
+        load_keys(self._settings)  # a bad list is told here, not by a worker that cannot start
         with (
             contextlib.closing(listen(self._settings.server)) as listener,
             run_folder() as folder,

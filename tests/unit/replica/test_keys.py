@@ -4,10 +4,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from starlette.datastructures import Headers
 
 from r3mes.errors import InvalidKey, StartError
-from r3mes.replica.auth import ANONYMOUS, Caller, Keys, load_keys
+from r3mes.replica.keys import ANONYMOUS, Caller, Keys, load_keys
 from r3mes.settings import Settings
 
 KEY = "first-key"
@@ -19,8 +18,10 @@ def keys(listed: str | None = None, path: Path | None = None) -> Keys:
 
 
 def identify(known: Keys, *headers: tuple[str, str]) -> Caller:
-    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-    return known.identify(Headers(raw=raw))
+    def values(wanted: str) -> list[str]:
+        return [value for name, value in headers if name == wanted]
+
+    return known.identify(authorization=values("authorization"), api_key=values("x-api-key"))
 
 
 ACCEPTED = {
