@@ -5,7 +5,6 @@ comparison ends at the first near-tie of the oracle, and the rate of those is pr
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,7 @@ def finish(engine: Engine) -> None:
 @pytest.fixture(scope="module", params=RECIPES)
 def subject(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Subject]:
+) -> Subject:
     torch.set_num_threads(1)
     folder = make_checkpoint(tmp_path_factory.mktemp("model") / request.param, request.param)
     loaded = load(folder)
@@ -85,7 +84,7 @@ def subject(
     unsure = sum(COUNT - answer.sure for answer in answers) / (COUNT * len(answers))
     print(f"{request.param}: {unsure:.1%} of the tokens come after a near-tie")
     assert unsure < 0.5
-    yield Subject(loaded, prompts, answers)
+    return Subject(loaded, prompts, answers)
 
 
 def load(folder: Path) -> LoadedModel:

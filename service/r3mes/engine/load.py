@@ -66,10 +66,11 @@ def load_model(
     folder = locate(model, progress=progress)
     weights = check_files(folder)
     config = build_config(read_config(folder))
+    native_class = model_class(config)
     longest = choose_length(model.max_len, config)
     located(str(folder))
     progress(0.1, f"reading {weights.elements / 1e6:.1f} million weights")
-    native = read_native(model, folder, config, weights)
+    native = read_native(model, folder, config, weights, native_class=native_class)
     progress(0.7, "comparing attention with the architecture's own")
     probed = probe_blocks(engine.block_size)
     compare(native.module, native.runner(make_pool(probed, engine.block_size, longest)))
@@ -107,12 +108,14 @@ def choose_length(asked: int | None, config: Any) -> int:
     return asked or most
 
 
-def read_native(model: ModelSettings, folder: Path, config: Any, weights: Weights) -> Native:
+def read_native(
+    model: ModelSettings, folder: Path, config: Any, weights: Weights, *, native_class: Any
+) -> Native:
     attention.register()
     device = choose_device(model.device)
     dtype = choose_dtype(model.dtype, device, weights)
     refuse_too_large(weights, dtype, free_memory(device))
-    module = read_weights(model_class(config), config, folder, dtype=dtype, device=device)
+    module = read_weights(native_class, config, folder, dtype=dtype, device=device)
     vocab_size = module.get_input_embeddings().weight.shape[0]
     eos = eos_ids(folder, config, vocab_size=vocab_size)
     return Native(module, survey(module), vocab_size, eos, dtype, device)

@@ -70,6 +70,8 @@ def _download(model: ModelSettings, progress: Progress) -> Path:
 def _reason(error: Exception, model: ModelSettings) -> str:
     """One line for people. Gated is a kind of not found, so it is asked for first."""
     name = model.source
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, HfHubHTTPError):
+        error = error.__cause__  # the hub answered, and what is cached does not help
     if isinstance(error, GatedRepoError):
         return f"{name} is gated: accept its terms on the hub and set HF_TOKEN"
     if isinstance(error, RevisionNotFoundError):

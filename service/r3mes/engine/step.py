@@ -105,7 +105,7 @@ class PagedStep:
         window = self._window(one, heads.window)
         if len(row.tokens) > 1 and row.start == 0 and window is None:
             return attend(query, heads.key[:, :, part], heads.value[:, :, part], heads, None)
-        view = self._view(one, window)
+        view = self.view(one, window)
         key, value = self.store.gather(layer, view.table)
         if len(row.tokens) > 1:
             return attend(query, key, value, heads, view.mask)
@@ -118,7 +118,7 @@ class PagedStep:
         longest = max(length(row) for row in self.rows[one.first : one.last])
         return window if window is not None and window < longest else None
 
-    def _view(self, one: Group, window: int | None) -> View:
+    def view(self, one: Group, window: int | None) -> View:
         key = (one.first, window)
         if key not in self.views:
             self.views[key] = self._make_view(self.rows[one.first : one.last], window)

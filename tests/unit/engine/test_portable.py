@@ -1,0 +1,136 @@
+"""The portable runner row by row: logprobs, prompt logprobs, and rows that fail alone."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from r3mes.engine import portable
+from r3mes.engine.load import load_model
+from r3mes.engine.messages import SamplingParams
+from r3mes.engine.portable import PortableRunner
+from r3mes.engine.runner import Batch, Row, RowResult, Sample
+from r3mes.settings import EngineSettings, ModelSettings
+from support.models import VOCABULARY, Oracle, make_checkpoint
+
+PROMPT = [9, 8, 7, 60, 50, 40, 30, 20, 11, 12, 13]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    return make_checkpoint(tmp_path_factory.mktemp("model") / "small", "llama")
+
+
+@pytest.fixture
+def runner(folder: Path) -> PortableRunner:
+    return load_model(
+        ModelSettings(source=str(folder), device="cpu"),
+        EngineSettings(kv_blocks=8, block_size=4),
+        progress=lambda share, detail: None,
+        located=lambda path: None,
+    ).runner
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path) -> torch.Tensor:
+    """Log-probabilities after each position of PROMPT, by the stock model."""
+    with torch.inference_mode():
+        logits = Oracle(folder).model(torch.tensor([PROMPT])).logits[0]
+    return logits.log_softmax(dim=-1)
+
+
+def prompt_row(blocks: list[int], tokens: list[int] = PROMPT, **params: Any) -> Row:
+    chosen = SamplingParams(**{"max_tokens": 4, "temperature": 0.0, **params})
+    return Row(tokens, 0, blocks, Sample(chosen, len(tokens), tokens, []))
+
+
+def run(runner: PortableRunner, *rows: Row) -> list[RowResult]:
+    return runner.run(Batch(rows))
+
+
+def test_logprobs_are_those_of_the_raw_distribution(
+    runner: PortableRunner, expected: torch.Tensor
+) -> None:
+    best = int(expected[-1].argmax())
+    row = prompt_row([0, 1, 2], logprobs=3, logit_bias={best: -100.0})
+
+    (result,) = run(runner, row)
+
+    assert result.logprob is not None
+    second = expected[-1].topk(3)
+    assert int(second.indices[1]) == result.token == result.logprob.token
+    assert 2 == result.logprob.rank
+    assert second.indices.tolist() == [token for token, _ in result.logprob.top]
+    assert second.values.tolist() == pytest.approx([value for _, value in result.logprob.top], 1e-4)
+    assert float(second.values[1]) == pytest.approx(result.logprob.logprob, 1e-4)
+
+
+def test_no_alternatives_is_not_the_same_as_no_logprobs(runner: PortableRunner) -> None:
+    (result,) = run(runner, prompt_row([0, 1, 2], logprobs=0))
+
+    assert result.logprob is not None
+    assert [] == result.logprob.top
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 100])
+def test_prompt_logprobs_are_the_same_however_many_fit_into_memory(
+    runner: PortableRunner,
+    expected: torch.Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: int,
+) -> None:
+    monkeypatch.setattr(portable, "LOGITS_BYTES", at_once * VOCABULARY * 4)
+    row = replace(prompt_row([4, 1, 2]), prompt_logprobs=2, targets=PROMPT[1:])
+
+    (result,) = run(runner, row)
+
+    assert PROMPT[1:] == [one.token for one in result.prompt_logprobs]
+    assert [float(expected[i, PROMPT[i + 1]]) for i in range(10)] == pytest.approx(
+        [one.logprob for one in result.prompt_logprobs], abs=1e-4
+    )
+    assert expected[:10].topk(2).indices.tolist() == [
+        [token for token, _ in one.top] for one in result.prompt_logprobs
+    ]
+    assert int(expected[-1].argmax()) == result.token
+
+
+def test_a_row_that_samples_nothing_has_no_token(runner: PortableRunner) -> None:
+    (result,) = run(runner, Row(PROMPT, 0, [0, 1, 2], None))
+
+    assert RowResult() == result
+
+
+def test_a_row_whose_numbers_are_not_finite_fails_alone(runner: PortableRunner) -> None:
+    (alone,) = run(runner, prompt_row([0, 1, 2]))
+    with torch.no_grad():
+        runner.model.get_input_embeddings().weight[77] = float("nan")
+
+    bad, good = run(runner, prompt_row([4, 5], [1, 77, 2, 3, 4, 5]), prompt_row([0, 1, 2]))
+
+    assert RowResult(error=portable.NOT_FINITE) == bad
+    assert alone == good
+
+
+def test_blocks_of_a_failed_row_do_not_harm_their_next_owner(runner: PortableRunner) -> None:
+    (alone,) = run(runner, prompt_row([0, 1, 2]))
+    with torch.no_grad():
+        runner.model.get_input_embeddings().weight[77] = float("nan")
+    run(runner, prompt_row([6, 7, 5], [77] * 12))
+
+    run(runner, Row(PROMPT[:10], 0, [6, 7, 5], None))
+    (after,) = run(runner, replace(prompt_row([6, 7, 5]), tokens=PROMPT[10:], start=10))
+
+    assert alone == after
+
+
+def test_an_unlikely_logprob_has_a_floor(runner: PortableRunner) -> None:
+    with torch.no_grad():
+        runner.model.get_output_embeddings().weight[:] *= 1e6
+
+    (result,) = run(runner, prompt_row([0, 1, 2], logprobs=20))
+
+    assert result.logprob is not None
+    assert -9999.0 == result.logprob.top[-1][1]
