@@ -18,6 +18,7 @@ from r3mes.replica.app import build_app
 from r3mes.replica.edge import Edge
 from r3mes.replica.engine_client import EngineClient
 from r3mes.replica.probes import Probes
+from r3mes.replica.text.model import TextModel
 from r3mes.replica.text.tokenizer import bar_torch, load_text_model
 from r3mes.settings import Settings
 from r3mes.telemetry.tracing import Tracing
@@ -30,6 +31,7 @@ class Worker:
         self._settings = settings
         pid = os.getpid()
         self._engine = EngineClient(folder, worker=f"w{pid}", pid=pid, probes=settings.probes)
+        self._text: TextModel | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -70,8 +72,11 @@ class Worker:
         )
 
     def _look_for_model(self, state: ReplicaState) -> None:
-        if state.model is not None:
-            self._located.set()
+        if state.model is None:
+            return
+        self._located.set()
+        if self._text is not None:
+            self._text.info = state.model  # first its folder is known, then its length and more
 
     async def _load_text(self) -> None:
         """Load the tokenizer of the model as soon as its folder is known, then say so."""
@@ -85,5 +90,7 @@ class Worker:
         except StartError as error:
             self._engine.say_hello(ready=False, failure=error.message)
             return
+        self._text = text
+        self._look_for_model(self._engine.state)
         self._app.state.text = text
         self._engine.say_hello(ready=True)
