@@ -53,7 +53,11 @@ def token_id(value: Any) -> int:
 
 
 def stop_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if not 1 <= len(value) <= MOST_STOP_CHARS:
+        raise problem("invalid_value", f"A stop string has 1 to {MOST_STOP_CHARS} characters.")
+    return [value]
 
 
 def id_keys(value: Any) -> Any:

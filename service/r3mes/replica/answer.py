@@ -3,9 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from r3mes.engine.messages import Update
 from r3mes.replica.choice import Choice, Piece, Reading
-from r3mes.replica.engine_client import Job
+from r3mes.replica.engine_client import Generation, Job
 from r3mes.replica.exchange import Exchange
 from r3mes.replica.text.model import TextModel
 from r3mes.replica.wire import Usage
@@ -31,12 +30,14 @@ class Answer:
     def done(self) -> bool:
         return all(choice.finish is not None for choice in self.choices)
 
-    def take(self, news: Sequence[tuple[int, Update]]) -> list[tuple[int, Piece]]:
+    async def next_pieces(self, generation: Generation) -> list[tuple[int, Piece]]:
         """A piece for each update; raises the error that ended one of the choices."""
         pieces = []
-        for index, update in news:
+        for index, update in await anext(generation):
             choice = self.choices[index]
             pieces.append((index, choice.take(update)))
+            if choice.finish is not None:
+                generation.stop(index)
             self._exchange.stamps[index] = choice.stamps
             self._exchange.finish_reasons[index] = choice.finish
         self._account()
@@ -74,8 +75,9 @@ class Gathered:
         self._texts.append(piece.text)
         whole.ids += piece.ids
         whole.tokens += piece.tokens
-        whole.finish = piece.finish
-        whole.stop = piece.stop
+        if piece.finish:
+            whole.finish = piece.finish
+            whole.stop = piece.stop
 
     def piece(self) -> Piece:
         self._whole.text = "".join(self._texts)

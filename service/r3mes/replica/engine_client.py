@@ -40,11 +40,10 @@ from r3mes.errors import (
     R3mesError,
     ShuttingDown,
 )
-from r3mes.replica.hub import SOCKET as HUB_SOCKET
 from r3mes.replica.link import Link
+from r3mes.replica.places import ENGINE_SOCKET, HUB_SOCKET
 from r3mes.settings import ProbeSettings
 
-ENGINE_SOCKET = "engine.sock"
 FIRST_STATE_S = 10  # the supervisor answers a hello at once, or it is gone
 SCRAPE_S = 2.0
 OVERDUE_S = 1.0  # how long after a deadline the engine may stay silent
@@ -63,8 +62,9 @@ class Job:
 class Generation:
     """The news of one request, in order; made by `EngineClient.generate`."""
 
-    def __init__(self, first: int, count: int) -> None:
+    def __init__(self, first: int, count: int, *, abort: Callable[[list[int]], None]) -> None:
         self._first = first
+        self._abort = abort
         self.unfinished = set(range(first, first + count))
         self._news: list[tuple[int, Update]] = []
         self._failure: R3mesError | None = None
@@ -84,6 +84,13 @@ class Generation:
             await self._waiter
         news, self._news = self._news, []
         return news
+
+    def stop(self, index: int) -> None:
+        """Abort one job: its text has ended, though the engine cannot see why."""
+        stream = self._first + index
+        if stream in self.unfinished:
+            self.unfinished.discard(stream)
+            self._abort([stream])
 
     def take(self, update: Update) -> None:
         self._news.append((update.stream - self._first, update))
@@ -152,7 +159,7 @@ class EngineClient:
     ) -> AsyncIterator[Generation]:
         """Submit the jobs of one request; leaving the block aborts what is unfinished."""
         streams = [next(self._next_stream) for _ in jobs]
-        generation = Generation(streams[0], len(streams))
+        generation = Generation(streams[0], len(streams), abort=self._abort)
         self._streams.update(dict.fromkeys(streams, generation))
         overdue = self._watch_deadline(generation, deadline)
         try:
@@ -203,7 +210,10 @@ class EngineClient:
         for stream in streams:
             self._streams.pop(stream, None)
         if generation.unfinished:
-            self._engine.send(encode(Abort(sorted(generation.unfinished))))
+            self._abort(sorted(generation.unfinished))
+
+    def _abort(self, streams: list[int]) -> None:
+        self._engine.send(encode(Abort(streams)))
 
     def _watch_deadline(
         self, generation: Generation, deadline: float | None

@@ -86,12 +86,12 @@ class EventStream(Response):
         while not done:
             try:
                 async with asyncio.timeout(KEEP_ALIVE_S):
-                    news = await anext(generation)
+                    pieces = await self._answer.next_pieces(generation)
             except TimeoutError:
                 await writer.write(KEEP_ALIVE)
                 continue
             parts = []
-            for index, piece in self._answer.take(news):
+            for index, piece in pieces:
                 parts += [self._shape.opening(index), self._shape.piece(index, piece)]
             done = self._answer.done
             if done:

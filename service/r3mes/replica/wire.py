@@ -6,7 +6,6 @@ and numbers are encoded per token.
 
 import secrets
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +88,8 @@ class Frames:
         """One event; `text` is the size of the text in it."""
         parts = [self._head, choice, b"]"]
         if self._obfuscate:
-            parts.append(b',"obfuscation":' + to_json(secrets.token_hex(-text % OBFUSCATED_SIZE)))
+            missing = -text % OBFUSCATED_SIZE
+            parts.append(b',"obfuscation":' + to_json(secrets.token_hex(missing)[:missing]))
         if self.usage_always:
             parts.append(b',"usage":' + to_json(usage.fields()))
         elif self.usage_wanted:
@@ -107,7 +107,3 @@ class Frames:
 def error_frame(error: R3mesError) -> bytes:
     """An error after the first byte: an event of its own, and the end of the stream."""
     return b"data: " + to_json(error.body()) + b"\n\n" + DONE
-
-
-def object_bytes(fields: Mapping[str, Any]) -> bytes:
-    return to_json(fields)

@@ -65,9 +65,9 @@ async def respond(
         return EventStream(answer, shape, generation)
     whole = [Gathered() for _ in answer.jobs]
     try:
-        async with while_present(service.request.receive), generation as news_of:
+        async with while_present(service.request.receive), generation as running:
             while not answer.done:
-                for index, piece in answer.take(await anext(news_of)):
+                for index, piece in await answer.next_pieces(running):
                     whole[index].add(piece)
     except ClientGone:
         return Response(status_code=CLIENT_GONE)  # for the record; nobody reads it

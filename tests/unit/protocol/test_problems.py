@@ -1,0 +1,58 @@
+"""What Pydantic found wrong, as the error that a client gets."""
+
+import pytest
+from pydantic import ValidationError
+
+from r3mes.errors import ContextTooLong, InvalidRequest, UnsupportedParameter
+from r3mes.protocol.chat import ChatBody
+from r3mes.protocol.problems import problem, to_error
+
+
+def error_of(body: object) -> InvalidRequest:
+    with pytest.raises(ValidationError) as caught:
+        ChatBody.model_validate(body)
+    return to_error(caught.value.errors())
+
+
+def test_the_path_is_the_client_s_own() -> None:
+    errors = [{"type": "string_type", "loc": ("body", "messages", 3, "name"), "msg": "A string."}]
+
+    assert "messages.3.name" == to_error(errors).param
+
+
+def test_the_whole_body_has_no_path() -> None:
+    errors = [{"type": "model_type", "loc": ("body",), "msg": "An object."}]
+
+    assert (None, "invalid_type") == (to_error(errors).param, to_error(errors).code)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("unsupported_parameter", UnsupportedParameter),
+        ("context_length_exceeded", ContextTooLong),
+        ("empty_prompt", InvalidRequest),
+    ],
+)
+def test_a_problem_of_ours_keeps_its_code(code: str, kind: type[InvalidRequest]) -> None:
+    found = to_error([{"type": code, "loc": ("body",), "msg": "No.", "ctx": {"at": "a.b"}}])
+
+    assert (kind, code, "a.b") == (type(found), found.code, found.param)
+
+
+def test_braces_in_a_message_are_no_template() -> None:
+    assert "{x} {0} 100 %" == problem("invalid_value", "{x} {0} 100 %").message()
+
+
+def test_a_huge_mistake_gets_a_short_answer() -> None:
+    kwargs = {"chat_template_kwargs": {"k" * 9000: 1, "-" * 9000: 2}}
+    bodies = [{"messages": [{"role": "x" * 9000}] * 9000}, {"messages": [], **kwargs}]
+
+    assert [True] * 2 == [len(error_of(body).message) < 1000 for body in bodies]
+    assert [True] * 2 == [len(error_of(body).param or "") < 500 for body in bodies]
+
+
+def test_further_problems_are_counted_not_told() -> None:
+    error = error_of({"messages": [], "n": 0, "stream": "yes"})
+
+    assert error.message.endswith("(2 more problems)")

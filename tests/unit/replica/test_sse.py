@@ -1,0 +1,322 @@
+"""Server-sent events, byte for byte, and when they leave."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from r3mes.engine.messages import Logprob, SamplingParams, Stamps, Update
+from r3mes.errors import Overloaded, ShuttingDown
+from r3mes.protocol.chat import ChatBody
+from r3mes.protocol.completions import CompletionBody
+from r3mes.replica import sse
+from r3mes.replica.answer import Answer
+from r3mes.replica.chat_shape import ChatShape
+from r3mes.replica.completion_shape import CompletionShape, echo_of
+from r3mes.replica.engine_client import Generation, Job
+from r3mes.replica.exchange import KEY, Exchange
+from r3mes.replica.sampling import reading_of
+from r3mes.replica.sse import EventStream
+from r3mes.replica.wire import Identity
+from support.model_info import byte_model
+
+TEXT = byte_model()
+WHO = Identity("chatcmpl-1", "chat.completion.chunk", 5, "m", "fp_x", None)
+HEAD = (
+    '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":5,"model":"m",'
+    '"system_fingerprint":"fp_x","choices":['
+)
+ROLE = '"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]'
+USAGE = (
+    '"usage":{"prompt_tokens":2,"completion_tokens":%d,"total_tokens":%d,'
+    '"prompt_tokens_details":{"cached_tokens":1},"completion_tokens_details":{"reasoning_tokens":0}}'
+)
+
+
+class Wire:
+    """The ASGI side of one stream; what is sent can be waited for."""
+
+    def __init__(self, body: Any, *, choices: int = 1) -> None:
+        self.stopped: list[int] = []
+        self.generation = Generation(0, choices, abort=self.stopped.extend)
+        self.exchange = Exchange("r", "POST", "/")
+        self.sent: list[dict[str, Any]] = []
+        self.entered = self.aborted = False
+        self._changed = asyncio.Event()
+        self._left = asyncio.Event()
+        params = SamplingParams(max_tokens=9, logprobs=getattr(body, "alternatives", int)())
+        jobs = [Job([104, 105], params)] * choices
+        answer = Answer(jobs, reading_of(body), n=choices, text=TEXT, exchange=self.exchange)
+        if isinstance(body, ChatBody):
+            shape: Any = ChatShape(body, answer, WHO)
+        else:
+            echoes = [echo_of([104, 105], TEXT, skip_special=True)] if body.echo else []
+            shape = CompletionShape(body, answer, WHO, echoes)
+        self._stream = EventStream(answer, shape, self._generate())
+
+    @asynccontextmanager
+    async def _generate(self) -> AsyncIterator[Generation]:
+        self.entered = True
+        try:
+            yield self.generation
+        finally:
+            self.aborted = bool(self.generation.unfinished)
+
+    async def run(self) -> None:
+        await self._stream({"state": {KEY: self.exchange}}, self._receive, self._send)
+
+    def leave(self) -> None:
+        self._left.set()
+
+    def tell(self, text: str, *, choice: int = 0, **end: Any) -> None:
+        ids = list(text.encode())
+        stamps = Stamps(queued=0.0, cached_tokens=1)
+        logprobs = [Logprob(token, -0.5, 1, [(token, -0.5)]) for token in ids]
+        self.generation.take(Update(choice, ids, logprobs=logprobs, stamps=stamps, **end))
+
+    async def seen(self, count: int) -> list[bytes]:
+        """The bodies that were sent, once there are so many."""
+        while len(self.bodies()) < count:
+            self._changed.clear()
+            await asyncio.wait_for(self._changed.wait(), 5)
+        return self.bodies()
+
+    def bodies(self) -> list[bytes]:
+        return [message["body"] for message in self.sent if "body" in message]
+
+    async def _receive(self) -> dict[str, Any]:
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        self.sent.append(message)
+        self._changed.set()
+
+
+def chat(**fields: Any) -> ChatBody:
+    return ChatBody.model_validate(
+        {"messages": [{"role": "user", "content": "hi"}], "stream": True, **fields}
+    )
+
+
+def events(*datas: str) -> bytes:
+    return "".join(f"data: {data}\n\n" for data in datas).encode()
+
+
+def delta(text: str, tail: str = "") -> str:
+    return (
+        f'{HEAD}{{"index":0,"delta":{{"content":"{text}"}},"logprobs":null,'
+        f'"finish_reason":null}}]{tail}}}'
+    )
+
+
+def ending(tail: str = "", *, finish: str = "length", stop: str = "null") -> str:
+    return (
+        f'{HEAD}{{"index":0,"delta":{{}},"logprobs":null,"finish_reason":"{finish}",'
+        f'"stop_reason":{stop}}}]{tail}}}'
+    )
+
+
+def opening(tail: str = "") -> str:
+    return f'{HEAD}{{"index":0,{ROLE}{tail}}}'
+
+
+async def whole(wire: Wire) -> bytes:
+    await wire.run()
+    return b"".join(wire.bodies())
+
+
+async def test_a_stream_has_role_deltas_end_and_done() -> None:
+    wire = Wire(chat())
+    wire.tell("a\n")
+    wire.tell("é", finish="length")
+
+    assert events(opening(), delta("a\\n"), delta("é"), ending(), "[DONE]") == await whole(wire)
+
+
+async def test_usage_comes_once_when_asked() -> None:
+    wire = Wire(chat(stream_options={"include_usage": True}))
+    wire.tell("a", finish="length")
+    none = ',"usage":null'
+
+    assert events(
+        opening(none), delta("a", none), ending(none), f"{HEAD}],{USAGE % (1, 3)}}}", "[DONE]"
+    ) == await whole(wire)
+
+
+async def test_usage_comes_with_every_chunk_when_asked() -> None:
+    wire = Wire(chat(stream_options={"include_usage": True, "continuous_usage_stats": True}))
+    wire.tell("a", finish="length")
+    usage = "," + USAGE % (1, 3)
+
+    assert events(
+        opening(usage), delta("a", usage), ending(usage), f"{HEAD}]{usage}}}", "[DONE]"
+    ) == await whole(wire)
+
+
+async def test_the_headers_keep_proxies_from_buffering() -> None:
+    wire = Wire(chat())
+    wire.tell("a", finish="length")
+    await wire.run()
+
+    assert {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+        ],
+    } == wire.sent[0]
+    assert [False] == [message["more_body"] for message in wire.sent[1:]]
+
+
+async def test_one_delivery_is_one_write_for_all_choices() -> None:
+    wire = Wire(chat(n=2), choices=2)
+    wire.tell("a", finish="length")
+    wire.tell("b", choice=1, finish="length")
+
+    await wire.run()
+
+    (body,) = wire.bodies()
+    assert [1, 1] == [body.count(b'{"index":%d,"delta":{"role"' % index) for index in (0, 1)]
+
+
+async def test_each_delivery_leaves_at_once() -> None:
+    wire = Wire(chat())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(wire.run())
+        wire.tell("a")
+        await wire.seen(1)
+        wire.tell("b")
+        await wire.seen(2)
+        wire.tell("c", finish="length")
+
+    assert [1, 1, 1] == [body.count(b'"delta":{"content"') for body in wire.bodies()]
+
+
+async def test_probabilities_stand_beside_their_text() -> None:
+    wire = Wire(chat(logprobs=True, top_logprobs=1))
+    wire.tell("a", finish="length")
+    entry = '{"token":"a","logprob":-0.5,"bytes":[97]'
+
+    assert f'{entry},"top_logprobs":[{entry}}}]}}],"refusal":null}}'.encode() in await whole(wire)
+
+
+async def test_ids_are_told_when_asked() -> None:
+    wire = Wire(chat(return_token_ids=True))
+    wire.tell("ab", finish="length")
+    found = await whole(wire)
+
+    assert b'"prompt_token_ids":[104,105]' in found
+    assert b'"token_ids":[97,98]' in found
+
+
+async def test_a_stop_string_is_named() -> None:
+    wire = Wire(chat(stop="b"))
+    wire.tell("ab")
+
+    assert ending(finish="stop", stop='"b"').encode() in await whole(wire)
+    assert [0] == wire.stopped
+
+
+async def test_the_size_of_a_chunk_can_be_hidden() -> None:
+    sizes = set()
+    for text in ("a", "abcdefgh"):
+        wire = Wire(chat(stream_options={"include_obfuscation": True}))
+        wire.tell(text, finish="length")
+        sizes.add(len(await whole(wire)) % 32)
+
+    assert 1 == len(sizes)
+
+
+async def test_an_error_before_the_first_byte_is_a_real_one() -> None:
+    wire = Wire(chat())
+    wire.tell("", finish="error", error="server_overloaded", message="Full.")
+
+    with pytest.raises(Overloaded):
+        await wire.run()
+    assert [] == wire.sent
+
+
+async def test_a_later_error_is_an_event_and_the_stream_still_ends() -> None:
+    wire = Wire(chat())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(wire.run())
+        wire.tell("a")
+        await wire.seen(1)
+        wire.generation.fail(ShuttingDown("Bye."))
+
+    error = (
+        '{"error":{"message":"Bye.","type":"service_unavailable","param":null,'
+        '"code":"shutting_down"}}'
+    )
+    assert events(error, "[DONE]") == wire.bodies()[-1]
+    assert not wire.sent[-1]["more_body"]
+    assert "shutting_down" == wire.exchange.error_type
+
+
+async def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.01)
+    wire = Wire(chat())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(wire.run())
+        await wire.seen(2)
+        wire.tell("a", finish="length")
+
+    assert [b": keep-alive\n"] * 2 == wire.bodies()[:2]
+    assert wire.bodies()[-1].startswith(b"data: {")
+
+
+async def test_a_client_that_leaves_takes_its_work_along() -> None:
+    wire = Wire(chat())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(wire.run())
+        wire.tell("a")
+        await wire.seen(1)
+        wire.leave()
+
+    assert wire.aborted
+    assert wire.sent[-1]["more_body"]
+
+
+async def test_the_record_is_complete_before_the_last_bytes_leave() -> None:
+    wire = Wire(chat())
+    wire.tell("ab", finish="length")
+    await wire.run()
+    record = wire.exchange
+
+    assert (2, 2, 1, ["length"]) == (
+        record.prompt_tokens,
+        record.completion_tokens,
+        record.cached_tokens,
+        record.finish_reasons,
+    )
+    assert record.stamps[0] is not None
+    assert record.first_chunk is not None
+
+
+async def test_a_completion_echoes_its_prompt_first() -> None:
+    wire = Wire(CompletionBody(prompt="hi", echo=True, stream=True, logprobs=0))
+    wire.generation.take(
+        Update(
+            0,
+            [97],
+            [Logprob(97, -0.5, 1, [])],
+            prompt_logprobs=[None, Logprob(105, -1.0, 2, [])],
+            finish="length",
+            stamps=Stamps(queued=0.0),
+        )
+    )
+    found = await whole(wire)
+
+    assert (
+        b'"text":"hi","logprobs":{"tokens":["h","i"],"token_logprobs":[null,-1.0],'
+        b'"top_logprobs":[null,{"i":-1.0}],"text_offset":[0,1]},"finish_reason":null' in found
+    )
+    assert (
+        b'"text":"a","logprobs":{"tokens":["a"],"token_logprobs":[-0.5],'
+        b'"top_logprobs":[{"a":-0.5}],"text_offset":[2]},"finish_reason":"length"' in found
+    )

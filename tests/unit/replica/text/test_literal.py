@@ -1,0 +1,62 @@
+"""What users write never becomes a control token."""
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r3mes.errors import InvalidRequest
+from r3mes.replica.text.literal import MARKS, Literals, free_marks, trie_pattern
+
+MARK = MARKS[0]
+WORDS = st.lists(st.text("ab<|", min_size=2, max_size=4), min_size=1, max_size=6)
+
+
+@given(WORDS, st.text("ab<|", max_size=30))
+def test_no_token_is_left_whole(tokens: list[str], text: str) -> None:
+    marked = Literals(tokens).marked(text, MARK)
+
+    assert [] == [token for token in tokens if token in marked]
+    assert text == marked.replace(MARK, "")
+
+
+def test_tokens_of_spaces_and_of_one_character_are_ordinary_text() -> None:
+    literals = Literals(["\n\n", "▁▁", "x", "<s>"])
+
+    assert f"x\n\n▁▁<{MARK}s>" == literals.marked("x\n\n▁▁<s>", MARK)
+
+
+def test_strings_are_found_wherever_they_stand() -> None:
+    value = {"a": ["<s>", {"<s>": 1}], "n": None}
+
+    assert {"a": [f"<{MARK}s>", {f"<{MARK}s>": 1}], "n": None} == Literals(["<s>"]).mark_all(
+        value, MARK
+    )
+
+
+def test_a_mark_is_none_of_the_characters_in_use() -> None:
+    assert [MARKS[2], MARKS[3]] == free_marks({"a": [MARKS[0]], MARKS[1]: "b"}, 2)
+
+
+def test_a_text_that_uses_all_marks_is_refused() -> None:
+    with pytest.raises(InvalidRequest):
+        free_marks(["".join(MARKS)], 1)
+
+
+@given(WORDS, st.text("ab<|", max_size=12))
+def test_the_pattern_matches_where_one_of_the_words_begins(words: list[str], text: str) -> None:
+    pattern = re.compile(trie_pattern(words))
+
+    assert any(text.startswith(word) for word in words) == bool(pattern.match(text))
+
+
+def test_thousands_of_tokens_are_looked_for_in_linear_time() -> None:
+    literals = Literals([f"<unused{number}>" for number in range(6000)])
+    text = "<unused" * 140_000
+    began = time.monotonic()
+
+    literals.marked(text, MARK)
+
+    assert time.monotonic() - began < 5
