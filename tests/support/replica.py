@@ -151,6 +151,7 @@ class Replica:
         return self.wait_end()
 
     def assert_no_process_left(self, within: float = 10) -> None:
+        self.process.wait(within)  # first, for psutil would take the exit status away
         _, alive = psutil.wait_procs(self._seen, timeout=within)
         assert [] == alive
 

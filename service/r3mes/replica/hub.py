@@ -30,11 +30,11 @@ from r3mes.engine.messages import (
     to_hub,
 )
 from r3mes.replica.link import Link
+from r3mes.replica.places import HUB_SOCKET
 from r3mes.replica.status import Status
 from r3mes.telemetry.metrics import ReplicaMetrics, Snapshot
 from r3mes.telemetry.views import render
 
-SOCKET = "hub.sock"
 ENGINE = b"engine"
 LEAST_GAP_S = 0.25  # between two states that differ in nothing but numbers
 FLUSH_S = 0.25  # a scrape does not wait longer for a worker that hangs
@@ -80,7 +80,7 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._context = zmq.Context()
         socket = self._context.socket(zmq.ROUTER)
-        socket.bind(f"ipc://{folder / SOCKET}")
+        socket.bind(f"ipc://{folder / HUB_SOCKET}")
         self._link = Link(socket, self._receive)
 
     def close(self) -> None:

@@ -18,7 +18,8 @@ from r3mes.errors import StartError
 from r3mes.settings import ServerSettings
 
 BACKLOG = 2048
-LONGEST_NAME = "engine.sock"
+ENGINE_SOCKET = "engine.sock"  # bound by the engine
+HUB_SOCKET = "hub.sock"
 
 
 def listen(settings: ServerSettings) -> socket.socket:
@@ -76,7 +77,7 @@ def run_folder() -> Iterator[Path]:
 
 def check(folder: Path) -> None:
     """Sockets must fit: their names into an address, and something onto the disk."""
-    if len(os.fsencode(folder / LONGEST_NAME)) > zmq.IPC_PATH_MAX_LEN:
+    if len(os.fsencode(folder / ENGINE_SOCKET)) > zmq.IPC_PATH_MAX_LEN:
         raise StartError(f"The path of {folder.parent} is too long for a socket; set TMPDIR.")
     try:
         (folder / "supervisor.pid").write_text(f"{os.getpid()}\n")

@@ -61,7 +61,7 @@ class Cells:
 class ReplicaMetrics:
     def __init__(self) -> None:
         self.counters: dict[str, dict[Labels, float]] = {
-            each.name: {(): 0.0} if not each.labels else {}
+            each.name: dict.fromkeys(each.series, 0.0)
             for each in INSTRUMENTS.values()
             if each.kind == "counter"
         }

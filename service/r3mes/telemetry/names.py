@@ -23,10 +23,11 @@ class Instrument:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    series: tuple[tuple[str, ...], ...] = ()  # shown from the start, as 0
 
 
 def counter(name: str, text: str, *labels: str) -> Instrument:
-    return Instrument(name, "counter", text, labels)
+    return Instrument(name, "counter", text, labels, series=() if labels else ((),))
 
 
 def histogram(name: str, buckets: tuple[float, ...], text: str, *labels: str) -> Instrument:
@@ -38,7 +39,13 @@ REQUESTS = counter(
     "Requests answered; status 499 is a client that left.",
     *("route", "status", "finish"),
 )
-TOKENS = counter("r3mes_tokens", "Tokens of the usage that clients were told.", "kind")
+TOKENS = Instrument(
+    "r3mes_tokens",
+    "counter",
+    "Tokens of the usage that clients were told.",
+    ("kind",),
+    series=(("prompt",), ("generated",), ("reasoning",)),
+)
 UNKNOWN_FIELDS = counter("r3mes_unknown_fields", "Request fields that nothing here knows.")
 SPANS_DROPPED = counter("r3mes_spans_dropped", "Spans that never reached the collector.")
 STEP_SECONDS = histogram("r3mes_step_seconds", STEP, "Time of one engine step.", "kind")

@@ -27,7 +27,7 @@ from r3mes.telemetry.report import RequestReport, Trace
 MOST_QUEUED = 2048
 BATCH = 512
 DELAY_S = 1.0
-EXPORT_S = 10.0
+EXPORT_S = 5.0  # with its retries
 FLUSH_S = 3.0  # at the end; a dead collector must not eat the time of a drain
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 

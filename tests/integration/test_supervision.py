@@ -1,0 +1,173 @@
+"""Whoever dies first, clients are told, nothing is left running and the exit status says it."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from support.completions import DONE, complete, error_code, stream
+from support.replica import Replica, environment, wait_for
+
+Start = Callable[..., Replica]
+SLOW = {"engine.runner": "fake", "engine.fake_step_ms": 20}
+
+
+def test_a_killed_engine_ends_every_request_with_engine_crash_and_the_replica_with_1(
+    start_replica: Start,
+) -> None:
+    replica = start_replica(SLOW).wait_ready()
+    answers: list[httpx.Response] = []
+    plain = threading.Thread(
+        target=lambda: answers.append(complete(replica, max_tokens=5000)), name="plain"
+    )
+
+    with stream(replica, max_tokens=5000) as events:
+        events.first()
+        plain.start()
+        wait_for(lambda: replica.metric("r3mes_requests_running") == 2, "both running")
+        replica.engine.kill()
+        *_, last, done = events.rest()
+    plain.join(30)
+
+    assert "engine_crash" == error_code(last)
+    assert DONE == done
+    assert [500] == [answer.status_code for answer in answers]
+    assert "engine_crash" == answers[0].json()["error"]["code"]
+    assert 1 == replica.wait_end()
+    assert "The engine ended: killed by SIGKILL." == replica.logged("the replica ends")[0]["reason"]
+    replica.assert_no_process_left()
+
+
+def test_a_killed_worker_is_replaced_and_its_streams_leave_the_engine(
+    start_replica: Start,
+) -> None:
+    replica = start_replica(SLOW).wait_ready()
+    (worker,) = replica.workers
+
+    with pytest.raises(httpx.TransportError), stream(replica, max_tokens=5000) as events:  # noqa: PT012
+        events.first()
+        worker.kill()
+        events.rest()
+
+    replica.wait_ready()
+    wait_for(lambda: replica.metric("r3mes_requests_running") == 0, "a free slot")
+    assert 0 == replica.metric("r3mes_kv_blocks", state="used")
+    assert worker.pid not in [other.pid for other in replica.workers]
+    assert 200 == complete(replica).status_code
+
+
+@pytest.mark.parametrize(("victim", "status"), [("web", 1), ("supervisor", -signal.SIGKILL)])
+def test_no_process_is_left_whoever_is_killed(
+    start_replica: Start, victim: str, status: int
+) -> None:
+    replica = start_replica({**SLOW, "server.workers": 2}).wait_ready()
+    assert 5 == len(replica.processes())  # supervisor, engine, the workers' parent, two workers
+
+    process: psutil.Process = getattr(replica, victim)
+    process.kill()
+
+    assert status == replica.wait_end()
+    replica.assert_no_process_left()
+
+
+def test_a_replica_that_runs_on_another_port_is_not_disturbed_by_one_that_cannot_start(
+    fake_replica: Replica, tmp_path: Path
+) -> None:
+    port = fake_replica.url.rpartition(":")[2]
+
+    failed = start_in_vain(tmp_path, {"engine.runner": "fake", "server.port": port})
+
+    assert 2 == failed.returncode
+    assert (
+        f"r3mes: Port {port} of 127.0.0.1 is in use; stop what listens there or take another port."
+        == last_line(failed)
+    )
+    assert fake_replica.is_ready()
+
+
+def test_an_address_of_another_machine_is_one_clear_sentence(tmp_path: Path) -> None:
+    failed = start_in_vain(tmp_path, {"engine.runner": "fake", "server.host": "192.0.2.1"})
+
+    assert 2 == failed.returncode
+    assert "r3mes: 192.0.2.1 is not an address of this machine." == last_line(failed)
+
+
+def test_a_full_disk_is_one_clear_sentence(tmp_path: Path) -> None:
+    failed = start_in_vain(tmp_path, {"engine.runner": "fake"}, before="ulimit -f 0")
+
+    assert 2 == failed.returncode
+    assert (
+        "r3mes: There is no folder for temporary files with space left; make room or set TMPDIR."
+        == last_line(failed)
+    )
+
+
+def test_a_model_that_is_not_there_is_one_clear_sentence(tmp_path: Path) -> None:
+    failed = start_in_vain(tmp_path, {"model.source": str(tmp_path / "nothing")})
+
+    assert 2 == failed.returncode
+    assert last_line(failed).startswith("r3mes: ")
+    assert str(tmp_path / "nothing") in last_line(failed)
+
+
+def test_a_chat_template_that_is_not_there_is_one_clear_sentence(tmp_path: Path) -> None:
+    template = tmp_path / "nothing.jinja"
+
+    failed = start_in_vain(
+        tmp_path, {"engine.runner": "fake", "model.chat_template": str(template)}
+    )
+
+    assert 2 == failed.returncode
+    assert f"r3mes: The chat template {template} cannot be read." == last_line(failed)
+
+
+def start_in_vain(
+    folder: Path, settings: dict[str, object], *, before: str = ":"
+) -> subprocess.CompletedProcess[str]:
+    """Run a replica that is expected to end by itself."""
+    command = f"{before}; exec {sys.executable} -m r3mes replica"
+    return subprocess.run(
+        ["bash", "-c", command],
+        env=environment(folder, {"server.port": 0, **settings}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def last_line(ended: subprocess.CompletedProcess[str]) -> str:
+    return ended.stderr.splitlines()[-1]
+
+
+def test_serve_starts_a_dead_replica_again_and_says_so(start_replica: Start) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    served = start_replica({**SLOW, "server.port": port}, command="serve").wait_ready()
+    first = served.engine
+
+    first.kill()
+
+    wait_for(lambda: "starting it again in 1 s" in served.log, "a word about it")
+    wait_for(lambda: served.is_ready() and served.engine.pid != first.pid, "another engine")
+    assert 200 == complete(served).status_code
+    assert f"is ready at {served.url}" in served.out
+    assert f"curl {served.url}/v1/chat/completions" in served.out
+    assert 0 == served.stop(signal.SIGINT)
+
+
+def test_nothing_is_left_when_serve_itself_is_killed(start_replica: Start) -> None:
+    served = start_replica(SLOW, command="serve").wait_ready()
+
+    served.process.kill()
+
+    served.assert_no_process_left()
