@@ -3,11 +3,12 @@
 Loading takes its time in a thread of its own, so that the heart goes on beating.
 """
 
+import gc
+import importlib
 import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from r3mes.engine.fake import load_fake
 from r3mes.engine.heart import IDLE_S, Heart
 from r3mes.engine.messages import ModelInfo
 from r3mes.engine.runner import Runner
+from r3mes.errors import StartError
 from r3mes.settings import EngineSettings, ModelSettings
 
 Do = Callable[[Callable[[], None]], None]  # have the main thread do something
@@ -55,8 +57,9 @@ def beside(heart: Heart, load: Callable[[Do], Loaded]) -> Loaded:
 def _load_portable(model: ModelSettings, engine: EngineSettings, *, heart: Heart, do: Do) -> Loaded:
     began = time.monotonic()
     do(lambda: heart.enter("loading", "importing torch and transformers"))
-    _set_threads(engine)
+    _import(engine)
     from r3mes.engine.load import load_model
+    from r3mes.engine.source import served_name
 
     imported = time.monotonic()
     do(lambda: heart.took("import", imported - began))
@@ -64,10 +67,24 @@ def _load_portable(model: ModelSettings, engine: EngineSettings, *, heart: Heart
         model,
         engine,
         progress=lambda share, detail: do(lambda: heart.advance(share, detail)),
-        located=lambda path: do(lambda: heart.found(_located(model, path))),
+        located=lambda path: do(lambda: heart.found(_located(served_name(model), path))),
     )
-    do(lambda: heart.took("load", time.monotonic() - imported))
+    read = time.monotonic()
+    do(lambda: heart.took("load", read - imported))
     return Loaded(loaded.info, loaded.runner)
+
+
+def _import(engine: EngineSettings) -> None:
+    """The slow part of importing, once. Raises StartError when a library is not installed."""
+    gc.disable()  # of a hundred thousand new objects none is garbage
+    try:
+        _set_threads(engine)
+        importlib.import_module("r3mes.engine.load")
+    except ModuleNotFoundError as error:
+        wanted = f"{error.name} is not installed: a model needs `pip install 'r3mes[engine]'`"
+        raise StartError(wanted) from error
+    finally:
+        gc.enable()
 
 
 def _set_threads(engine: EngineSettings) -> None:
@@ -78,10 +95,10 @@ def _set_threads(engine: EngineSettings) -> None:
     torch.set_num_threads(engine.threads or usable_cores())
 
 
-def _located(model: ModelSettings, path: str) -> ModelInfo:
+def _located(name: str, path: str) -> ModelInfo:
     """What is known before the weights are read: enough for a worker to load the tokenizer."""
     return ModelInfo(
-        name=model.name or Path(path).name,
+        name=name,
         path=path,
         max_len=0,
         vocab_size=0,

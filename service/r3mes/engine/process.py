@@ -4,7 +4,6 @@ Composes the parts and drives them through the phases. One thread owns all engin
 """
 
 import gc
-import json
 import logging
 import signal
 import sys
@@ -17,6 +16,7 @@ from pydantic import BaseModel
 from r3mes.engine import lifeline
 from r3mes.engine.boot import Loaded, boot
 from r3mes.engine.heart import Heart
+from r3mes.engine.log_lines import Form, log_to_stderr
 from r3mes.engine.loop import Engine
 from r3mes.engine.messages import Abort, AbortWorker, Delivery, Submit, ToEngine
 from r3mes.engine.warm import Warmer
@@ -34,7 +34,7 @@ class Orders(BaseModel):
     model: ModelSettings
     engine: EngineSettings
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "text"] = "json"
+    log_format: Form = "json"
 
 
 class Process:
@@ -102,32 +102,12 @@ def take(engine: Engine, sender: str, message: ToEngine) -> None:
             engine.abort_worker(worker)
 
 
-class JsonLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)
-
-
-def configure_logging(orders: Orders) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(JsonLines() if orders.log_format == "json" else text)
-    logging.basicConfig(level=orders.log_level.upper(), handlers=[handler], force=True)
-
-
 def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the supervisor to understand
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ends it even in the middle of a forward pass
     orders = Orders.model_validate_json(lifeline.read_line())
     lifeline.watch()
-    configure_logging(orders)
+    log_to_stderr(orders.log_level, orders.log_format)
     wire = Wire(orders.run_dir)
     process = Process(orders, wire)
     try:

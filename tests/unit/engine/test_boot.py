@@ -1,10 +1,11 @@
 """The heart beats while a model loads beside it, and a failure to load reaches the caller."""
 
+import sys
 import threading
 
 import pytest
 
-from r3mes.engine.boot import Do, Loaded, beside
+from r3mes.engine.boot import Do, Loaded, beside, boot
 from r3mes.engine.fake import load_fake
 from r3mes.engine.heart import Heart
 from r3mes.engine.messages import EngineReport
@@ -60,3 +61,12 @@ def test_a_failure_to_load_is_raised() -> None:
 
     with pytest.raises(StartError, match="no weights"):
         beside(Heart(Reports(), clock=lambda: 0.0), load)
+
+
+def test_a_missing_library_is_a_start_error_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    with pytest.raises(StartError, match=r"torch is not installed.*r3mes\[engine\]"):
+        boot(ModelSettings(), EngineSettings(), heart=Heart(Reports(), clock=lambda: 0.0))
