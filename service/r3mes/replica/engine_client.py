@@ -45,6 +45,7 @@ from r3mes.replica.places import ENGINE_SOCKET, HUB_SOCKET
 from r3mes.settings import ProbeSettings
 
 FIRST_STATE_S = 10  # the supervisor answers a hello at once, or it is gone
+ENDED = ("failed", "stopped")
 SCRAPE_S = 2.0
 OVERDUE_S = 1.0  # how long after a deadline the engine may stay silent
 
@@ -123,6 +124,7 @@ class EngineClient:
         self._next_stream = itertools.count()
         self._scrapes: dict[int, asyncio.Future[Scraped]] = {}
         self._tickets = itertools.count()
+        self._stage: tuple[bool, ...] | None = None  # of the last state
 
     async def start(self) -> None:
         """Connect, say hello and wait for the first state."""
@@ -143,7 +145,7 @@ class EngineClient:
     def admit(self) -> None:
         """Raise the reason why a new request cannot be taken now."""
         state = self.state
-        if state.phase in ("failed", "stopped"):
+        if state.phase in ENDED:
             raise engine_crash()
         if state.phase == "draining":
             if not state.lingering:
@@ -158,6 +160,9 @@ class EngineClient:
         self, jobs: Sequence[Job], *, request_id: str, deadline: float | None
     ) -> AsyncIterator[Generation]:
         """Submit the jobs of one request; leaving the block aborts what is unfinished."""
+        error = why_over(self.state)
+        if error is not None:  # it changed since the request was admitted
+            raise error
         streams = [next(self._next_stream) for _ in jobs]
         generation = Generation(streams[0], len(streams), abort=self._abort)
         self._streams.update(dict.fromkeys(streams, generation))
@@ -243,32 +248,33 @@ class EngineClient:
                     answer.set_result(scraped)
 
     def _take_state(self, state: ReplicaState) -> None:
-        before = getattr(self, "state", None)
         self.state = state
         if not self._first_state.done():
             self._first_state.set_result(None)
-        if before is None or stage(before) != stage(state):
-            self._end_streams(state)
+        if self._stage != stage(state):
+            self._stage = stage(state)
+            self._end_streams()
             self.measured([])  # the supervisor counts anew after each stage of a drain
         if self.on_state is not None:
             self.on_state(state)
 
-    def _end_streams(self, state: ReplicaState) -> None:
-        """Fail every running request when the engine is gone or the drain's time is over."""
-        if state.phase in ("failed", "stopped"):
-            reason: Callable[[], R3mesError] = engine_crash
-        elif state.cut:
-            reason = shutting_down
-        else:
-            return
+    def _end_streams(self) -> None:
         for generation in set(self._streams.values()):
-            generation.fail(reason())
+            error = why_over(self.state)
+            if error is not None:
+                generation.fail(error)
 
 
-def stage(state: ReplicaState) -> tuple[bool, bool, bool, bool]:
+def stage(state: ReplicaState) -> tuple[bool, ...]:
     """What a drain or a failure changes step by step."""
-    failed = state.phase in ("failed", "stopped")
-    return failed, state.phase == "draining", state.lingering, state.cut
+    return state.phase in ENDED, state.phase == "draining", state.lingering, state.cut
+
+
+def why_over(state: ReplicaState) -> R3mesError | None:
+    """Why no request gets any more news: the engine is gone, or the drain's time is over."""
+    if state.phase in ENDED:
+        return engine_crash()
+    return shutting_down() if state.cut else None
 
 
 def engine_crash() -> EngineCrash:

@@ -43,16 +43,12 @@ class Child:
         await asyncio.wait({self.exited}, timeout=grace)
         self.kill()
         await self.exited
-        self.cut()
-
-    def cut(self) -> None:
-        """Close the lifeline."""
-        if self._popen.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._popen.stdin.close()
 
     def ended(self, code: int) -> None:
         self._popen.returncode = code  # the reaper took the status, not Popen
+        if self._popen.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._popen.stdin.close()
         if not self.exited.done():
             self.exited.set_result(code)
 
@@ -73,7 +69,6 @@ class Children:
         for child in list(self._by_pid.values()):
             _, status = os.waitpid(child.pid, 0)
             child.ended(os.waitstatus_to_exitcode(status))
-            child.cut()
         self._by_pid.clear()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
 

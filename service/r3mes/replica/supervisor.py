@@ -36,6 +36,7 @@ LAST_WORD_S = 0.5  # time in which the last report of an engine that gave up arr
 WEB_GRACE_S = 6.0  # closing connections, sending the last spans
 ENGINE_GRACE_S = 2.0
 TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes shows what is written there
+MOST_REASON = 1000  # characters
 
 log = logging.getLogger("r3mes.replica")  # this module may run as __main__
 
@@ -240,10 +241,11 @@ def spell_out(settings: Settings) -> dict[str, Any]:
     return plain
 
 
-def leave_reason(reason: str) -> None:
-    if TERMINATION_LOG.exists():
-        with contextlib.suppress(OSError):
-            TERMINATION_LOG.write_text(f"{reason[:1000]}\n")
+def leave_reason(reason: str, *, place: Path = TERMINATION_LOG) -> None:
+    """Write it where whoever runs the container looks, if there is such a place."""
+    with contextlib.suppress(OSError):
+        if place.exists():
+            place.write_text(f"{reason[:MOST_REASON]}\n")
 
 
 def run_replica(settings: Settings, *, announce: bool | None = None, tied: bool = False) -> int:

@@ -4,6 +4,7 @@ Edge, then probes, then the FastAPI application; knows each by its constructor o
 """
 
 import asyncio
+import logging
 import os
 import socket
 from pathlib import Path
@@ -22,6 +23,8 @@ from r3mes.replica.text.model import TextModel
 from r3mes.replica.text.tokenizer import bar_torch, load_text_model
 from r3mes.settings import Settings
 from r3mes.telemetry.tracing import Tracing
+
+log = logging.getLogger(__name__)
 
 
 class Worker:
@@ -89,6 +92,11 @@ class Worker:
             )
         except StartError as error:
             self._engine.say_hello(ready=False, failure=error.message)
+            return
+        except Exception:
+            log.exception("the tokenizer cannot be loaded")
+            failure = "The tokenizer cannot be loaded; the log says more."
+            self._engine.say_hello(ready=False, failure=failure)
             return
         self._text = text
         self._look_for_model(self._engine.state)

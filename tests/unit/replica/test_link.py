@@ -1,0 +1,68 @@
+"""Messages on the event loop: none is left lying, however many come at once."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+import zmq
+
+from r3mes.replica.link import MOST_AT_ONCE, Link
+
+
+@pytest.fixture
+def sockets() -> Iterator[tuple[zmq.Socket[bytes], zmq.Socket[bytes]]]:
+    with (
+        zmq.Context() as context,
+        context.socket(zmq.PAIR) as ours,
+        context.socket(zmq.PAIR) as theirs,
+    ):
+        ours.bind("inproc://link")
+        theirs.connect("inproc://link")
+        yield ours, theirs
+
+
+async def test_a_burst_arrives_whole_and_in_order(
+    sockets: tuple[zmq.Socket[bytes], zmq.Socket[bytes]],
+) -> None:
+    ours, theirs = sockets
+    wanted = [str(number).encode() for number in range(3 * MOST_AT_ONCE)]
+    seen: list[bytes] = []
+    done = asyncio.Event()
+
+    def take(frames: list[bytes]) -> None:
+        seen.append(frames[0])
+        link.send(b"thanks")  # a send may swallow the edge that tells of more
+        if len(seen) == len(wanted):
+            done.set()
+
+    link = Link(ours, take)
+    for message in wanted:
+        theirs.send(message)
+    async with asyncio.timeout(10):
+        await done.wait()
+    link.close()
+
+    assert wanted == seen
+
+
+async def test_a_message_that_cannot_be_taken_does_not_hold_up_the_next(
+    sockets: tuple[zmq.Socket[bytes], zmq.Socket[bytes]],
+) -> None:
+    ours, theirs = sockets
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    good = asyncio.Event()
+
+    def take(frames: list[bytes]) -> None:
+        if frames == [b"bad"]:
+            raise ValueError
+        good.set()
+
+    link = Link(ours, take)
+    theirs.send(b"bad")
+    theirs.send(b"good")
+    async with asyncio.timeout(10):
+        await good.wait()
+    link.close()
+
+    assert 1 == len(faults)
