@@ -25,9 +25,7 @@ def body(*, max_tokens: int, stream: bool = False, **more: Any) -> dict[str, Any
 
 def complete(replica: Replica, *, max_tokens: int = 4, **more: Any) -> httpx.Response:
     """One answer in one."""
-    return httpx.post(
-        f"{replica.url}{PATH}", json=body(max_tokens=max_tokens, **more), timeout=30
-    )
+    return httpx.post(f"{replica.url}{PATH}", json=body(max_tokens=max_tokens, **more), timeout=30)
 
 
 class Events:

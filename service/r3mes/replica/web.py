@@ -59,6 +59,7 @@ class Web(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Worker:
         """The ASGI application of one worker; runs in it, after the fork."""
+        logs.configure(self._settings.telemetry, role="worker", replica=socket.gethostname())
         return Worker(self._settings, folder=self._folder)
 
     def run(self) -> None:
@@ -110,7 +111,7 @@ def main() -> None:
     payload = lifeline.read_payload()
     lifeline.tie_to_parent(payload["parent"])
     settings = Settings(**payload["settings"])
-    logs.configure(settings.telemetry, role="worker", replica=socket.gethostname())
+    logs.configure(settings.telemetry, role="web", replica=socket.gethostname())
     gc.freeze()  # what was imported is shared by all workers; a collection would copy its pages
     Web(
         settings,
