@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -191,12 +192,14 @@ child.wait()
 """
 
 
-def test_a_model_that_cannot_be_loaded_is_reported_and_the_exit_is_not_zero() -> None:
-    with engine_process(runner="portable", source="/no/such/model") as running:
+def test_a_start_that_cannot_work_is_reported_and_the_exit_is_not_zero(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('none here', name='torch')")
+    with engine_process(libraries=tmp_path, runner="portable") as running:
         failed = running.report_where(lambda report: report.phase == "failed")
 
         assert 1 == running.process.wait(10)
-        assert "/no/such/model" in failed.detail
+        assert failed.detail.startswith("torch is not installed")
+        assert "torch is not installed" in running.logged()
 
 
 def test_the_fake_engine_needs_no_torch(shared: EngineProcess) -> None:

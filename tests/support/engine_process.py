@@ -56,13 +56,14 @@ class Worker:
 
 
 class EngineProcess:
-    def __init__(self, folder: Path, *, source: str, **engine: Any) -> None:
+    def __init__(self, folder: Path, *, libraries: Path | None, **engine: Any) -> None:
         self.folder = folder
         self.context: zmq.Context[Any] = zmq.Context()
         self.hub = self.context.socket(zmq.ROUTER)
         self.hub.setsockopt(zmq.RCVTIMEO, PATIENCE_MS)
         self.hub.setsockopt(zmq.LINGER, 0)
         self.hub.bind(f"ipc://{folder / 'hub.sock'}")
+        path = sys.path if libraries is None else [str(libraries), *sys.path]
         self._workers: list[Worker] = []
         self._log = folder / "log"
         with self._log.open("wb") as log:
@@ -70,13 +71,13 @@ class EngineProcess:
                 [sys.executable, "-m", "r3mes.engine.process"],
                 stdin=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
             )
-        self.tell(json.dumps(self.orders(source, **engine)).encode())
+        self.tell(json.dumps(self.orders(**engine)).encode())
 
-    def orders(self, source: str = "fake", **engine: Any) -> dict[str, Any]:
+    def orders(self, **engine: Any) -> dict[str, Any]:
         chosen = {"runner": "fake", "max_batch": 8, **engine}
-        return {"run_dir": str(self.folder), "model": {"source": source}, "engine": chosen}
+        return {"run_dir": str(self.folder), "model": {}, "engine": chosen}
 
     def tell(self, line: bytes) -> None:
         assert self.process.stdin is not None
@@ -114,9 +115,10 @@ class EngineProcess:
 
 
 @contextlib.contextmanager
-def engine_process(*, source: str = "fake", **engine: Any) -> Iterator[EngineProcess]:
+def engine_process(*, libraries: Path | None = None, **engine: Any) -> Iterator[EngineProcess]:
+    """`engine` are EngineSettings; `libraries` is a folder whose modules are found first."""
     with tempfile.TemporaryDirectory(prefix="r3mes-") as folder:
-        running = EngineProcess(Path(folder), source=source, **engine)
+        running = EngineProcess(Path(folder), libraries=libraries, **engine)
         try:
             yield running
         finally:

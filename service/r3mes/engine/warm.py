@@ -35,7 +35,7 @@ class Warmer:
         self._engine = Engine(
             self.runner,
             model=self.model,
-            settings=self.settings.model_copy(update={"prefix_cache": False}),
+            settings=self.settings.model_copy(update={"prefix_cache": False}),  # compute all
             clock=time.monotonic,
             deliver=self._deliver,
             on_step=self.on_step,
@@ -79,7 +79,7 @@ class Warmer:
             max_tokens=max_tokens,
             ignore_eos=True,
         )
-        prompt = [(stream + step) % self.model.vocab_size for step in range(length)]
+        prompt = [place % self.model.vocab_size for place in range(length)]
         self._engine.submit(WORKER, Submit(stream, f"{WORKER}-{stream}", prompt, params, None))
 
     def _finish(self) -> float:

@@ -287,6 +287,7 @@ def test_a_dead_workers_streams_end_without_news() -> None:
     fake.submit(1, [1, 2])
     fake.step()
     fake.ledger.deliveries.clear()
+    fake.submit(3, [], worker="dead")  # its refusal is not delivered yet
     fake.engine.abort_worker("dead")
     fake.finish()
 
