@@ -34,6 +34,8 @@ from r3mes.replica.soft_close import SoftCloseTransport
 from r3mes.settings import ServerSettings
 
 MAX_PIPELINED = 16  # requests that wait on one connection behind the one being answered
+UNREAD = frozenset({b"baggage", b"range"})  # nothing here reads them, so they are dropped unseen
+UNREAD_BYTES = 128 << 10  # of such headers
 FRAMING = 8  # a chunk of one byte takes six on the wire; no honest body is larger than this times
 
 Phase = Literal["fresh", "idle", "head", "body"]
@@ -133,6 +135,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.phase == "body":
             return  # a trailer; nobody asked for it, and it must not become a header
+        if name.lower() in UNREAD:
+            return
         super().on_header(name, value)
         self.count_head(len(name) + len(value) + len(b": \r\n"))
 
@@ -166,7 +170,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.phase == "body":
             if self.received > FRAMING * self.limits.max_body_bytes:
                 self.fail(RequestTooLarge("The body's framing is too large."))
-        elif self.received > self.limits.max_header_bytes:
+        elif self.received > self.limits.max_header_bytes + UNREAD_BYTES:
             self.fail(head_too_large(self.limits))
 
     def check_head(self) -> None:

@@ -124,7 +124,8 @@ def test_a_flood_in_one_header_line_is_cut_off(server: EdgeServer) -> None:
 
 
 UNENDED = {
-    "a header line": (431, b"GET / HTTP/1.1\r\nX: " + b"x" * (64 << 10)),
+    "a header line": (431, b"GET / HTTP/1.1\r\nX: " + b"x" * (192 << 10)),
+    "a header that is dropped": (431, b"GET / HTTP/1.1\r\nRange: " + b"x" * (192 << 10)),
     "a chunk's extension": (413, CHUNKED + b"5;" + b"x" * (9 << 20)),
 }
 
@@ -135,6 +136,15 @@ def test_what_never_ends_is_refused_at_the_limit_and_not_by_the_clock(
 ) -> None:
     with serve_edge() as patient:
         assert status == refusal(patient, request_part)[0]
+
+
+def test_headers_that_nothing_reads_are_dropped_whatever_their_size(server: EdgeServer) -> None:
+    ranges = "Range: bytes=" + ",".join(["0-1"] * 10_000)
+    baggage = "Baggage: " + "b" * (64 << 10)
+    with Connection(server.port) as connection:
+        answer = connection.send(head("GET", "/version", ranges, baggage)).response()
+
+        assert 200 == answer.status
 
 
 def test_many_headers_are_431(server: EdgeServer) -> None:
