@@ -7,7 +7,6 @@ anew and gives all of them the same prompts. What is compared are medians over t
 import argparse
 import asyncio
 import random
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from pathlib import Path
 from benchmarks.comparison_report import Round, write_report
 from benchmarks.machine import processors
 from benchmarks.random_model import Size, random_model
-from benchmarks.servers import Missing, Server, llama_server, ours, running, transformers_serve
+from benchmarks.servers import Missing, Server, llama_server, ours, running, say, transformers_serve
 from r3mes.bench.caller import Caller
 from r3mes.bench.figures import Figures, summarize
 from r3mes.bench.load import keep_busy
@@ -136,10 +135,6 @@ def prompts_of(model: Path, tokens: int, *, seed: int) -> Iterator[str]:
     while True:
         ids = tokenizer.encode(random_words(tokens, rng=rng), add_special_tokens=False).ids
         yield tokenizer.decode(ids[:tokens])
-
-
-def say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
 
 
 if __name__ == "__main__":

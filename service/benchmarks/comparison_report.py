@@ -159,12 +159,22 @@ def verdicts(
         if value is None:
             lines.append(f"- not measured: {wanted}; there is no figure of both in this run.")
         else:
-            verdict = "met" if value >= goal else "MISSED"
+            verdict = "met" if value >= goal else f"MISSED ({where_time_goes(medians, other)})"
             lines.append(f"- {verdict}: {wanted}; it is {value:.2f}.")
     starts = [r.start_s for r in rounds if r.server == OURS and r.start_s is not None]
     if starts:
         lines.append(f"- From the start of the process to warm: {median(starts):.1f} s.")
     return lines
+
+
+def where_time_goes(medians: dict[tuple[str, int], Median | None], other: str) -> str:
+    """The reason of a miss, as far as a client can see it: the prompt's part and a token's."""
+    mine, theirs = medians[OURS, GOAL_LEVEL], medians[other, GOAL_LEVEL]
+    if mine is None or theirs is None:
+        return "one of the two has no figure"
+    first = mine.first_token_ms / theirs.first_token_ms
+    inter = mine.inter_token_ms / theirs.inter_token_ms
+    return f"the first token takes {first:.2f} of its time, each further one {inter:.2f}"
 
 
 def failures(rounds: Sequence[Round]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 def describe_machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return f"{processor()}, {processors()} cores, {memory:.0f} GB, {platform.system()}"
+    return f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()}"
 
 
 def processors() -> int:

@@ -134,3 +134,8 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def say(line: str) -> None:
+    """To the terminal of whoever waits."""
+    sys.stderr.write(f"{line}\n")

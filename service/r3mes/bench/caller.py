@@ -36,6 +36,7 @@ class Caller:
     endpoint: Endpoint
     api_key: str | None
     timeout_s: float
+    ignore_eos: bool = True  # every answer gets the same length; not all servers know the field
 
     async def ask(self, prompt: str, *, max_tokens: int) -> Outcome:
         """One request; a failure is an outcome like any other."""
@@ -68,10 +69,11 @@ class Caller:
             "model": self.model,
             "max_tokens": max_tokens,
             "temperature": 0,
-            "ignore_eos": True,  # every answer gets the same length
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+        if self.ignore_eos:
+            options["ignore_eos"] = True
         return msgspec.json.encode(options | said)
 
 
@@ -82,18 +84,20 @@ class Seen:
         self.arrivals: list[float] = []
         self.prompt_tokens = 0
         self.output_tokens = 0
-        self._done = False
+        self._ended = False
         self._failure: CallFailed | None = None
 
     def add(self, payload: bytes, arrived: float) -> None:
         if payload == DONE:
-            self._done = True
+            self._ended = True
             return
         try:
             chunk = read_chunk(payload)
         except CallFailed as failure:
             self._failure = self._failure or failure
             return
+        if any(choice.finish_reason for choice in chunk.choices):
+            self._ended = True
         if chunk.piece:
             self.arrivals.append(arrived)
         if chunk.usage:
@@ -104,5 +108,5 @@ class Seen:
         """Raise what an event said, or that the stream lacked its end."""
         if self._failure:
             raise self._failure
-        if not self._done:
-            raise CallFailed("The stream ended without [DONE].", code="no end")
+        if not self._ended:
+            raise CallFailed("The stream had no finish reason and no [DONE].", code="no end")

@@ -36,7 +36,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
     choices: list[Choice] = []
     usage: Usage | None = None
-    error: Fault | None = None
+    error: Fault | str | None = None  # some servers say it in a bare string
 
     @property
     def piece(self) -> str:
@@ -54,15 +54,20 @@ def read_chunk(payload: bytes) -> Chunk:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CallFailed(f"An event could not be read: {error}", code="bad answer") from error
     if chunk.error:
-        raise CallFailed(chunk.error.message, code=str(chunk.error.code or "error event"))
+        fault = as_fault(chunk.error)
+        raise CallFailed(fault.message, code=str(fault.code or "error event"))
     return chunk
 
 
 def refusal(status: int, body: bytes) -> CallFailed:
     """What an answer with an error status says, in one sentence."""
     try:
-        fault = _chunk.decode(body).error or Fault()
+        fault = as_fault(_chunk.decode(body).error or "")
     except (msgspec.DecodeError, UnicodeDecodeError):
         fault = Fault(message=body[:200].decode(errors="replace").strip())
     sentence = fault.message or "no reason was given"
     return CallFailed(f"{status}: {sentence}", code=f"{status} {fault.code or ''}".strip())
+
+
+def as_fault(error: Fault | str) -> Fault:
+    return Fault(message=error) if isinstance(error, str) else error

@@ -1,0 +1,100 @@
+"""Load for `http_servers`: asks again and again on kept connections, or counts streamed events.
+
+As light as a Python client can be, so that what is measured is the server.
+"""
+
+import asyncio
+import json
+import time
+from functools import partial
+
+from benchmarks.http_apps import EVENTS
+
+BODY = json.dumps(
+    {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "You are helpful."},
+            {"role": "user", "content": "word " * 60},
+        ],
+        "max_tokens": 64,
+        "temperature": 0.7,
+        "stream": True,
+    }
+).encode()
+ECHO = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+ECHO += b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+STREAM = b"GET /sse HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+class EchoClient(asyncio.Protocol):
+    """Asks again as soon as it is answered; notes how long each answer took."""
+
+    def __init__(self, times: list[float]) -> None:
+        self.times = times
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self._ask()
+
+    def _ask(self) -> None:
+        self.seen = b""
+        self.asked = time.perf_counter()
+        self.transport.write(ECHO)
+
+    def data_received(self, data: bytes) -> None:
+        self.seen += data
+        if is_whole(self.seen):
+            self.times.append(time.perf_counter() - self.asked)
+            self._ask()
+
+
+def is_whole(answer: bytes) -> bool:
+    """Whether the body has arrived, by its announced length or by the last chunk."""
+    head, found, body = answer.partition(b"\r\n\r\n")
+    length = head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0]
+    return bool(found) and (len(body) >= int(length) if length else body.endswith(b"0\r\n\r\n"))
+
+
+class StreamClient(asyncio.Protocol):
+    """Counts the events of one stream."""
+
+    def __init__(self, ended: "asyncio.Future[int]") -> None:
+        self.ended = ended
+        self.count, self.rest = 0, b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.write(STREAM)  # type: ignore[attr-defined]
+
+    def data_received(self, data: bytes) -> None:
+        seen = self.rest + data
+        self.count += seen.count(b"data: ")
+        self.rest = seen[-5:]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set_result(self.count)
+
+
+async def echo_speed(port: int, *, connections: int, seconds: float) -> list[float]:
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
+    clients = [
+        await loop.create_connection(lambda: EchoClient(times), "127.0.0.1", port)
+        for _ in range(connections)
+    ]
+    await asyncio.sleep(seconds)
+    for transport, _ in clients:
+        transport.abort()
+    return times
+
+
+async def stream_speed(port: int, *, streams: int) -> float:
+    loop = asyncio.get_running_loop()
+    begin = time.perf_counter()
+    ends: list[asyncio.Future[int]] = [loop.create_future() for _ in range(streams)]
+    for end in ends:
+        await loop.create_connection(partial(StreamClient, end), "127.0.0.1", port)
+    seen = await asyncio.gather(*ends)
+    if sum(seen) != streams * EVENTS:
+        raise RuntimeError(f"{sum(seen)} of {streams * EVENTS} events arrived.")
+    return sum(seen) / (time.perf_counter() - begin)

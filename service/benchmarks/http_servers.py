@@ -1,0 +1,197 @@
+"""What an HTTP layer costs: the same two endpoints in several frameworks, one process each.
+
+The server has one processor and the client another; the order alternates from round to round and
+medians are compared. Writes docs/benchmarks/http.md. Peers that are not installed are named.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+
+import uvloop
+
+from benchmarks.http_apps import EVENTS
+from benchmarks.http_load import BODY, echo_speed, stream_speed
+from benchmarks.machine import describe_machine
+from benchmarks.servers import free_port, say, stop, wait_ready
+
+OTHERS = Path(__file__).parent / "http_others"
+RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks"
+
+
+@dataclass(frozen=True)
+class Peer:
+    name: str
+    package: str | None  # whose version is shown
+    command: Callable[[int], list[str]]
+
+
+@dataclass(frozen=True)
+class Speed:
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    events_per_s: float
+
+
+def uvicorn(app: str, *, factory: bool = True) -> Callable[[int], list[str]]:
+    fixed = ["--loop", "uvloop", "--http", "httptools", "--log-level", "error", "--no-access-log"]
+
+    def command(port: int) -> list[str]:
+        where = ["--host", "127.0.0.1", "--port", str(port), *(["--factory"] if factory else [])]
+        return [sys.executable, "-m", "uvicorn", f"benchmarks.http_apps:{app}", *where, *fixed]
+
+    return command
+
+
+def gunicorn_flask(port: int) -> list[str]:
+    threads = ["-k", "gthread", "-w", "1", "--threads", "64", "--log-level", "error"]
+    address = ["-b", f"127.0.0.1:{port}"]
+    return [sys.executable, "-m", "gunicorn", *address, *threads, "benchmarks.http_apps:flask()"]
+
+
+def tornado(port: int) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.http_apps", str(port)]
+
+
+def node(port: int) -> list[str]:
+    return ["node", str(OTHERS / "server.js"), str(port)]
+
+
+def go_program() -> str:
+    """Built once, into a folder of temporary files."""
+    program = Path(tempfile.mkdtemp(prefix="http-servers-")) / "server"
+    environment = {**os.environ, "GO111MODULE": "off", "GOFLAGS": ""}
+    build = ["go", "build", "-o", str(program), str(OTHERS / "server.go")]
+    subprocess.run(build, check=True, env=environment)
+    return str(program)
+
+
+PYTHON_PEERS = (
+    Peer("bare ASGI on uvicorn", "uvicorn", uvicorn("asgi", factory=False)),
+    Peer("Starlette", "starlette", uvicorn("starlette")),
+    Peer("FastAPI", "fastapi", uvicorn("fastapi")),
+    Peer("Tornado", "tornado", tornado),
+    Peer("Flask, gunicorn threads", "flask", gunicorn_flask),
+    Peer("Django, ASGI", "django", uvicorn("django")),
+)
+
+
+def find_peers() -> tuple[list[Peer], list[str]]:
+    peers, missing = [], []
+    for peer in PYTHON_PEERS:
+        try:
+            shown = f"{peer.name} {version(str(peer.package))}"
+            peers.append(Peer(shown, peer.package, peer.command))
+        except PackageNotFoundError:
+            missing.append(f"{peer.name} is not installed; requirements/bench.txt holds it")
+    if shutil.which("node"):
+        peers.append(Peer(f"Node {said('node', '--version')}", None, node))
+    else:
+        missing.append("Node is not installed")
+    if shutil.which("go"):
+        program = go_program()
+        shown = said("go", "version").split()[2].removeprefix("go")
+        peers.append(Peer(f"Go {shown}", None, lambda port: [program, str(port)]))
+    else:
+        missing.append("Go is not installed")
+    return peers, missing
+
+
+def said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def measure(peer: Peer, asked: argparse.Namespace) -> Speed:
+    port = free_port()
+    command = ["taskset", "-c", asked.server_cpu, *peer.command(port)]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        wait_ready(process, f"http://127.0.0.1:{port}/sse")
+
+        async def drive() -> tuple[list[float], float]:
+            times = await echo_speed(port, connections=asked.connections, seconds=asked.seconds)
+            return times, await stream_speed(port, streams=asked.streams)
+
+        times, events = uvloop.run(drive())
+    finally:
+        stop(process)
+    ordered = sorted(times)
+    return Speed(
+        requests_per_s=len(times) / asked.seconds,
+        p50_ms=median(ordered) * 1000,
+        p99_ms=ordered[int(len(ordered) * 0.99)] * 1000,
+        events_per_s=events,
+    )
+
+
+def main() -> None:
+    asked = arguments()
+    os.sched_setaffinity(0, {int(asked.client_cpu)})
+    peers, missing = find_peers()
+    speeds: dict[str, list[Speed]] = {peer.name: [] for peer in peers}
+    for round_ in range(asked.rounds):
+        for peer in peers if round_ % 2 == 0 else reversed(peers):
+            speeds[peer.name].append(measure(peer, asked))
+            say(f"round {round_ + 1}: {peer.name}: {speeds[peer.name][-1]}")
+    write(asked, speeds, missing)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3, help="of echo in each round")
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--streams", type=int, default=200)
+    parser.add_argument("--server-cpu", default="0")
+    parser.add_argument("--client-cpu", default="1")
+    parser.add_argument("--out", type=Path, default=RESULTS / "http.md")
+    return parser.parse_args()
+
+
+def write(asked: argparse.Namespace, speeds: dict[str, list[Speed]], missing: list[str]) -> None:
+    lines = [
+        "# What an HTTP layer costs",
+        "",
+        f"One process a server, on a processor of its own; {asked.rounds} rounds, alternating; "
+        "medians [lowest - highest].",
+        f"Echo: {asked.connections} connections, a chat request of {len(BODY)} bytes parsed, "
+        "a small object back.",
+        f"SSE: {asked.streams} streams of {EVENTS} events, each encoded and sent on its own.",
+        f"Machine: {describe_machine()}.",
+        f"Taken {datetime.now(UTC).isoformat(timespec='seconds')} by "
+        "`python -m benchmarks.http_servers`.",
+        "",
+        "| server | echo, requests/s | p50 / p99, ms | SSE, events/s |",
+        "|---|---|---|---|",
+    ]
+    for name, rounds in speeds.items():
+        times = f"{median(r.p50_ms for r in rounds):.1f} / {median(r.p99_ms for r in rounds):.0f}"
+        requests = spread([r.requests_per_s for r in rounds])
+        lines.append(
+            f"| {name} | {requests} | {times} | {spread([r.events_per_s for r in rounds])} |"
+        )
+    lines += ["", *(f"- Left out: {reason}." for reason in missing)]
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    asked.out.write_text("\n".join(lines).rstrip() + "\n")
+    facts = {name: [asdict(speed) for speed in rounds] for name, rounds in speeds.items()}
+    asked.out.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
+    sys.stdout.write(asked.out.read_text())
+
+
+def spread(values: list[float]) -> str:
+    return f"{median(values):,.0f} [{min(values):,.0f} - {max(values):,.0f}]"
+
+
+if __name__ == "__main__":
+    main()
