@@ -1,1 +1,4 @@
-"""Tokens in, tokens out: the process that owns the model and its KV cache. Knows no HTTP, no text."""
+"""Tokens in, tokens out: the process that owns the model and its KV cache.
+
+Knows no HTTP and no text.
+"""

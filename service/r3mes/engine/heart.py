@@ -22,7 +22,7 @@ class Heart:
         self._detail = ""
         self._steps: list[Step] = []
         self._last = clock()
-        self.stats = EngineStats()
+        self.stats = self._told = EngineStats()
         self.model: ModelInfo | None = None
         self._phase_seconds: dict[str, float] = {}
         self.warm_ttft: float | None = None
@@ -55,7 +55,8 @@ class Heart:
     @property
     def due(self) -> float:
         """When the next report must leave: soon with news, later if only to be seen alive."""
-        return self._last + (BUSY_S if self._steps else IDLE_S)
+        news = self._steps or self.stats != self._told
+        return self._last + (BUSY_S if news else IDLE_S)
 
     def beat_if_due(self) -> None:
         if self._clock() >= self.due:
@@ -76,3 +77,4 @@ class Heart:
         )
         if self._send(report):
             self._steps = []
+            self._told = self.stats

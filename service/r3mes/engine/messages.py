@@ -3,7 +3,7 @@
 Three conversations, all on local sockets in the run folder:
 
 - worker → engine (`engine.sock`, DEALER → ROUTER): `ToEngine`; engine → worker: `Delivery`.
-- engine → supervisor (`hub.sock`, DEALER → ROUTER): `EngineReport`; supervisor → engine: `ToEngine`.
+- engine → supervisor (`hub.sock`, DEALER → ROUTER): `EngineReport`; back: `ToEngine`.
 - worker → supervisor (`hub.sock`): `ToHub`; supervisor → worker: `FromHub`.
 
 All times are seconds of `time.monotonic()`, which the processes of one machine share.

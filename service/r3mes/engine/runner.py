@@ -31,7 +31,7 @@ class Row:
     `blocks` is the block table; it covers start + len(tokens) positions, and positions below
     `start` already hold keys and values. `sample` is None for a prompt chunk that is not the last.
     `prompt_logprobs` asks for the logprobs of the prompt ids that follow each fed position;
-    `targets` are those ids (one for each fed position; the last may be missing at the prompt's end).
+    `targets` are those ids: one for each fed position, or one less at the prompt's end.
     """
 
     tokens: Seq[int]

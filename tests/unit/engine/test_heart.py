@@ -1,7 +1,7 @@
 """The heartbeat: at once when the phase changes, else no more often than it must be."""
 
 from r3mes.engine.heart import Heart
-from r3mes.engine.messages import EngineReport, Step
+from r3mes.engine.messages import EngineReport, EngineStats, Step
 from support.engine import ManualClock
 
 STEP = Step("decode", 0.01, 1)
@@ -48,6 +48,15 @@ def test_steps_are_reported_within_50_ms_and_together() -> None:
         beating.beat_if_due()
 
     assert [(0.05, [STEP] * 3)] == [(report.at, report.steps) for report in listener.reports]
+
+
+def test_a_changed_snapshot_is_news_though_no_step_was_made() -> None:
+    beating, listener, clock = heart()
+    beating.stats = EngineStats(aborts={"client": 1})
+    for clock.now in (0.05, 0.1):
+        beating.beat_if_due()
+
+    assert [0.05] == [report.at for report in listener.reports]
 
 
 def test_no_step_is_reported_twice() -> None:

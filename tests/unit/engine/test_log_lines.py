@@ -24,7 +24,7 @@ def test_a_json_line_is_one_object() -> None:
     told = json.loads(line)
 
     assert 1 == len(line.splitlines())
-    assert ("1970-01-01T00:00:00.250+00:00", "error", "engine", "one\ntwo") == (
+    assert ("1970-01-01T00:00:00.250Z", "error", "engine", "one\ntwo") == (
         told["time"],
         told["level"],
         told["role"],
