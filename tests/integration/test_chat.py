@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from r3mes.protocol.answers import ChatCompletion
 from support.replica import Replica
 from support.streams import data_of, text_of
 
@@ -67,6 +68,15 @@ def test_a_stream_put_together_is_the_answer_in_one(ask: Any, wishes: dict[str, 
             parts = [part["logprobs"]["content"] for part in own if part["logprobs"]]
             assert choice["logprobs"]["content"] == list(chain(*parts))
     assert whole["usage"]["completion_tokens"] == chunks[-1]["usage"]["completion_tokens"]
+
+
+@pytest.mark.parametrize(
+    "wishes", [{}, {"logprobs": True, "top_logprobs": 1, "return_token_ids": True, "n": 2}]
+)
+def test_the_answer_is_what_the_document_describes(ask: Any, wishes: dict[str, Any]) -> None:
+    found = ask(**wishes).json()
+
+    assert found == ChatCompletion.model_validate(found).model_dump(exclude_unset=True)
 
 
 def test_the_end_of_the_sequence_is_counted_but_not_shown(ask: Any) -> None:

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from r3mes.replica.choice import Choice, Piece, Reading
 from r3mes.replica.engine_client import Generation, Job
 from r3mes.replica.exchange import Exchange
@@ -35,13 +37,23 @@ class Answer:
         pieces = []
         for index, update in await anext(generation):
             choice = self.choices[index]
+            if choice.finish is not None:  # the engine went on a little after a stop string
+                continue
             pieces.append((index, choice.take(update)))
-            if choice.finish is not None:
-                generation.stop(index)
             self._exchange.stamps[index] = choice.stamps
+            if choice.finish is not None:
+                self._end(index, generation)
             self._exchange.finish_reasons[index] = choice.finish
         self._account()
         return pieces
+
+    def _end(self, index: int, generation: Generation) -> None:
+        """A choice that met a stop string ends here; the engine learns of it now."""
+        generation.stop(index)
+        stamps = self.choices[index].stamps
+        if stamps is not None and stamps.finished is None:
+            ended = msgspec.structs.replace(stamps, finished=time.monotonic())
+            self._exchange.stamps[index] = ended
 
     def usage(self) -> Usage:
         exchange = self._exchange

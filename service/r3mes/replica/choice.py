@@ -50,7 +50,7 @@ class Piece:
 
 
 class Choice:
-    """`take` every update; `count` and `ids` are what was generated for the client so far."""
+    """`take` updates until `finish` is set; `count` is how many tokens the client has had."""
 
     def __init__(self, text: TextModel, reading: Reading, *, logprobs: bool) -> None:
         self.count = 0
@@ -68,8 +68,6 @@ class Choice:
 
     def take(self, update: Update) -> Piece:
         """Raises the error that ended the stream, if one did."""
-        if self.finish is not None:  # the engine went on a little after a stop string
-            return Piece()
         if update.finish == "error":
             raise failure(update)
         self.stamps = update.stamps or self.stamps

@@ -75,7 +75,7 @@ class Usage:
 
 
 class Frames:
-    """Cuts an answer's chunks from a template. `options` are the client's stream options."""
+    """Makes an answer's chunks as the client's stream options want them."""
 
     def __init__(self, identity: Identity, body: GenerationBody) -> None:
         options = body.stream_options

@@ -67,6 +67,13 @@ def test_choices_stand_prompt_by_prompt() -> None:
     assert [7, derived(7, 1)] * 2 == [job.params.seed for job in found]
 
 
+def test_choices_of_one_request_have_seeds_of_their_own() -> None:
+    seeds = {derived(7, choice) for choice in range(16)}
+
+    assert 16 == len(seeds)
+    assert all(0 <= seed < 1 << 63 for seed in seeds)
+
+
 def test_without_a_seed_each_request_has_its_own() -> None:
     assert params().seed != params().seed
 

@@ -222,6 +222,18 @@ async def test_a_stop_string_is_named() -> None:
     assert [0] == wire.stopped
 
 
+async def test_what_the_engine_makes_after_a_stop_string_counts_for_nothing() -> None:
+    wire = Wire(chat(n=2, stop="b", stream_options={"include_usage": True}), choices=2)
+    wire.tell("ab")
+    wire.tell("c", finish="abort")
+    wire.tell("c", choice=1, finish="length")
+    found = await whole(wire)
+
+    assert (USAGE % (3, 5)).encode() in found
+    assert 2 == found.count(b'"delta":{"content"')
+    assert ["stop", "length"] == wire.exchange.finish_reasons
+
+
 async def test_the_size_of_a_chunk_can_be_hidden() -> None:
     sizes = set()
     for text in ("a", "abcdefgh"):

@@ -9,7 +9,7 @@ from r3mes.protocol.chat import ChatBody
 from r3mes.replica.chat_shape import ChatShape
 from r3mes.replica.json_body import JsonRoute
 from r3mes.replica.openapi import events
-from r3mes.replica.routes.generate import answer_to, check, identity, respond
+from r3mes.replica.routes.generate import OPENAPI_EXTRA, answer_to, check, identity, respond
 from r3mes.replica.routes.service import Ready
 from r3mes.replica.sampling import Door, cut_prompt, jobs_of
 from r3mes.replica.text.model import ChatOptions
@@ -19,7 +19,12 @@ router = APIRouter(route_class=JsonRoute, tags=["generation"])
 CHUNK = "With `stream`: chunks of the answer, the last event is `[DONE]`."
 
 
-@router.post("/v1/chat/completions", response_model=ChatCompletion, responses=events(CHUNK))
+@router.post(
+    "/v1/chat/completions",
+    response_model=ChatCompletion,
+    responses=events(CHUNK),
+    openapi_extra=OPENAPI_EXTRA,
+)
 async def create_chat_completion(body: ChatBody, service: Ready) -> Response:
     """Answer a chat."""
     deadline = check(body, service)

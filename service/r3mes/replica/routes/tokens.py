@@ -41,4 +41,4 @@ async def detokenize(body: DetokenizeBody, service: Ready) -> Detokenized:
     """The text of ids, with special tokens."""
     service.check_model(body.model)
     in_vocabulary(body.tokens, service.info, param="tokens")
-    return Detokenized(prompt=service.text.decode(body.tokens, skip_special=False))
+    return Detokenized(prompt=await service.text.decode(body.tokens, skip_special=False))

@@ -55,7 +55,7 @@ class TextModel:
         """Ids of a chat; raises InvalidRequest where the template cannot render it."""
 
         def work() -> list[int]:
-            self._check_bytes(0 if cut else size, of="messages", cut=cut)
+            self._check_bytes(size, of="messages", cut=cut)
             parts = self._render(messages, options)
             self._check_bytes(sum(len(part.encode()) for part in parts), of="messages", cut=cut)
             ids = self.codec.encode(parts[0], add_special_tokens=options.add_special_tokens)
@@ -63,16 +63,20 @@ class TextModel:
                 ids += self.codec.encode_rest(part)
             return ids
 
-        size = sum(len(message.content or "") for message in messages)
-        return await off_loop(work, size=size)
+        size = sum(map(weight, messages))
+        return await off_loop(work, size=size + len(repr(options.variables)))
 
     def detokenizer(self, *, skip_special: bool, at_start: bool = False) -> Detokenizer:
         return self.codec.detokenizer(skip_special=skip_special, at_start=at_start)
 
-    def decode(self, ids: Sequence[int], *, skip_special: bool) -> str:
+    async def decode(self, ids: Sequence[int], *, skip_special: bool) -> str:
         """The text of a whole prompt."""
-        detokenizer = self.detokenizer(skip_special=skip_special, at_start=True)
-        return "".join([*map(detokenizer.feed, ids), detokenizer.finish()])
+
+        def work() -> str:
+            detokenizer = self.detokenizer(skip_special=skip_special, at_start=True)
+            return "".join([*map(detokenizer.feed, ids), detokenizer.finish()])
+
+        return await off_loop(work, size=len(ids))
 
     def token_text(self, token: int) -> str:
         return self.codec.token_bytes(token).decode("utf-8", "replace")
@@ -109,6 +113,12 @@ class TextModel:
         literals = self._specials if message["role"] == "assistant" else self._everything
         marked = {key: literals.mark_all(value, mark) for key, value in message.items()}
         return {**marked, "role": message["role"]}
+
+
+def weight(message: ChatMessage) -> int:
+    """Characters of a message that can be many."""
+    calls = sum(len(call.function.arguments or "") for call in message.tool_calls or ())
+    return len(message.content or "") + len(message.reasoning_content or "") + calls
 
 
 def before(end: str, text: str) -> str:

@@ -46,7 +46,9 @@ def load_text_model(info: ModelInfo, chat_template: Path | None) -> TextModel:
     if not info.path:
         return TextModel(ByteCodec(), template_of(PLAIN_TEMPLATE, chat_template, {}), info=info)
     tokenizer = load_tokenizer(info.path)
-    constants = {name: str(text) for name, text in tokenizer.special_tokens_map.items()}
+    constants = {
+        name: text for name, text in tokenizer.special_tokens_map.items() if isinstance(text, str)
+    }
     template = template_of(own_template(tokenizer), chat_template, constants)
     return TextModel(BackendCodec(tokenizer.backend_tokenizer), template, info=info)
 
@@ -149,6 +151,6 @@ def decoder_of(backend: Any) -> dict[str, Any] | None:
 
 
 def longest_token(backend: Any) -> int:
-    """Most bytes of text behind one id; a text of a byte-level token is never shorter than it."""
+    """Most bytes of text behind one id: no vocabulary writes a token shorter than its text."""
     longest = max(len(text.encode()) for text in backend.get_vocab(with_added_tokens=True))
     return longest if backend.normalizer is None else longest * SHRINKING

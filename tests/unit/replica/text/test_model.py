@@ -132,4 +132,4 @@ async def test_the_model_without_files_speaks_bytes() -> None:
 
     found = await plain.encode_chat(chat(USER), ChatOptions())
 
-    assert "user: hello\nassistant: " == plain.decode(found, skip_special=False)
+    assert "user: hello\nassistant: " == await plain.decode(found, skip_special=False)

@@ -131,7 +131,7 @@ def test_the_fake_runner_needs_no_files() -> None:
     assert isinstance(text.codec, ByteCodec)
 
 
-def test_a_chat_template_can_be_given(tmp_path: Path) -> None:
+def test_a_chat_template_that_is_given_must_work(tmp_path: Path) -> None:
     file = tmp_path / "template.jinja"
     file.write_text("{% for %}")
 
