@@ -4,9 +4,11 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
+from r3mes.replica.edge import Edge
 from r3mes.replica.exchange import Exchange
-from r3mes.settings import Settings
+from r3mes.settings import ServerSettings, Settings
 from support.edge_server import EdgeServer, serve_edge
 from support.raw_http import Connection, RawResponse, head
 
@@ -172,6 +174,34 @@ def test_a_client_that_leaves_within_its_body_is_a_499_and_no_error(
 
     assert 499 == server.ended.get(timeout=10).status
     assert [] == caplog.records
+
+
+async def test_the_record_is_closed_once_and_before_the_last_bytes_leave() -> None:
+    order: list[object] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await send({"type": "http.response.body", "body": b"b"})
+
+    async def send(message: Message) -> None:
+        order.append(message.get("body", "start"))
+
+    edge = Edge(
+        application,
+        settings=ServerSettings(),
+        on_start=lambda exchange, headers: order.append(exchange.status),
+        on_end=lambda exchange: order.append(exchange.status),
+        draining=lambda: False,
+    )
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "state": {}}
+    await edge(scope, nothing, send)
+
+    assert [None, "start", b"a", 200, b"b"] == order
+
+
+async def nothing() -> Message:
+    raise AssertionError("nobody asked for the body")
 
 
 def test_strangers_are_refused_before_their_body_is_read() -> None:
