@@ -5,8 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
+from r3mes import __version__
 from r3mes.protocol.answers import Completion
-from support.replica import Replica
+from support.replica import Replica, wait_for
 from support.streams import data_of
 
 ask_fields = {"prompt": "Once", "max_tokens": 6, "seed": 3}
@@ -185,7 +186,12 @@ def test_a_model_s_name_may_hold_slashes(start_replica: Any) -> None:
 
 
 def test_the_load_is_told(fake_replica: Replica) -> None:
-    found = fake_replica.probe("/load").json()
+    def load() -> dict[str, Any]:
+        return fake_replica.probe("/load").json()
 
-    assert (0, "ready") == (found["server_load"], found["phase"])
-    assert "version" in fake_replica.probe("/version").json()
+    wait_for(lambda: load()["server_load"] == 0, "the answered requests to be gone")
+    assert "ready" == load()["phase"]
+
+
+def test_the_version_is_told(fake_replica: Replica) -> None:
+    assert {"version": __version__} == fake_replica.probe("/version").json()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from r3mes.engine.messages import Update
 from r3mes.replica.choice import Choice, Piece, Reading
 from r3mes.replica.engine_client import Generation, Job
 from r3mes.replica.exchange import Exchange
@@ -34,26 +35,25 @@ class Answer:
 
     async def next_pieces(self, generation: Generation) -> list[tuple[int, Piece]]:
         """A piece for each update; raises the error that ended one of the choices."""
-        pieces = []
-        for index, update in await anext(generation):
-            choice = self.choices[index]
-            if choice.finish is not None:  # the engine went on a little after a stop string
-                continue
-            pieces.append((index, choice.take(update)))
-            self._exchange.stamps[index] = choice.stamps
-            if choice.finish is not None:
-                self._end(index, generation)
-            self._exchange.finish_reasons[index] = choice.finish
+        pieces = [
+            (index, self._take(index, update, generation))
+            for index, update in await anext(generation)
+            if self.choices[index].finish is None  # it goes on a little after a stop string
+        ]
         self._account()
         return pieces
 
-    def _end(self, index: int, generation: Generation) -> None:
-        """A choice that met a stop string ends here; the engine learns of it now."""
-        generation.stop(index)
-        stamps = self.choices[index].stamps
-        if stamps is not None and stamps.finished is None:
-            ended = msgspec.structs.replace(stamps, finished=time.monotonic())
-            self._exchange.stamps[index] = ended
+    def _take(self, index: int, update: Update, generation: Generation) -> Piece:
+        choice = self.choices[index]
+        piece = choice.take(update)
+        stamps = choice.stamps
+        if piece.finish is not None and update.finish is None:  # the engine learns of it now
+            generation.stop(index)
+            if stamps is not None:
+                stamps = msgspec.structs.replace(stamps, finished=time.monotonic())
+        self._exchange.stamps[index] = stamps
+        self._exchange.finish_reasons[index] = piece.finish
+        return piece
 
     def usage(self) -> Usage:
         exchange = self._exchange

@@ -10,13 +10,6 @@ from r3mes.errors import DeadlineExceeded, InvalidRequest
 HEADER = "x-r3mes-deadline"  # seconds from now, decimal
 HINT = "x-stainless-read-timeout"  # what the official clients send: seconds without a byte
 LONGEST = 1e9
-PARAMETER = {
-    "name": HEADER,
-    "in": "header",
-    "required": False,
-    "description": "Seconds that the client will wait; 0 is answered with 504 at once.",
-    "schema": {"type": "number", "minimum": 0},
-}
 
 
 def deadline_of(headers: Headers, *, longest: float, stream: bool) -> float:

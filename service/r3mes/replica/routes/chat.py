@@ -9,7 +9,7 @@ from r3mes.protocol.chat import ChatBody
 from r3mes.replica.chat_shape import ChatShape
 from r3mes.replica.json_body import JsonRoute
 from r3mes.replica.openapi import events
-from r3mes.replica.routes.generate import OPENAPI_EXTRA, answer_to, check, identity, respond
+from r3mes.replica.routes.generate import answer_to, check, identity, respond
 from r3mes.replica.routes.service import Ready
 from r3mes.replica.sampling import Door, cut_prompt, jobs_of
 from r3mes.replica.text.model import ChatOptions
@@ -23,10 +23,12 @@ CHUNK = "With `stream`: chunks of the answer, the last event is `[DONE]`."
     "/v1/chat/completions",
     response_model=ChatCompletion,
     responses=events(CHUNK),
-    openapi_extra=OPENAPI_EXTRA,
 )
 async def create_chat_completion(body: ChatBody, service: Ready) -> Response:
-    """Answer a chat."""
+    """Answer a chat.
+
+    The header `X-R3mes-Deadline` bounds the time that it may take, in seconds from now.
+    """
     deadline = check(body, service)
     cut = body.truncate_prompt_tokens is not None
     ids = await service.text.encode_chat(body.messages, options_of(body), cut=cut)

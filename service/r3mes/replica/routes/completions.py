@@ -7,7 +7,7 @@ from r3mes.protocol.completions import CompletionBody, Prompt
 from r3mes.replica.completion_shape import CompletionShape, Echo, echo_of
 from r3mes.replica.json_body import JsonRoute
 from r3mes.replica.openapi import events
-from r3mes.replica.routes.generate import OPENAPI_EXTRA, answer_to, check, identity, respond
+from r3mes.replica.routes.generate import answer_to, check, identity, respond
 from r3mes.replica.routes.service import Ready, Service
 from r3mes.replica.sampling import Door, cut_prompt, in_vocabulary, jobs_of
 
@@ -20,10 +20,12 @@ CHUNK = "With `stream`: chunks of the completions, the last event is `[DONE]`."
     "/v1/completions",
     response_model=Completion,
     responses=events(CHUNK),
-    openapi_extra=OPENAPI_EXTRA,
 )
 async def create_completion(body: CompletionBody, service: Ready) -> Response:
-    """Continue one prompt or several."""
+    """Continue one prompt or several.
+
+    The header `X-R3mes-Deadline` bounds the time that it may take, in seconds from now.
+    """
     deadline = check(body, service)
     prompts = [await ids_of(prompt, body, service) for prompt in body.prompt]
     door = Door(service.info, service.settings.limits, field="prompt")

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from r3mes.protocol.generation import GenerationBody
 from r3mes.replica.answer import Answer, Gathered
-from r3mes.replica.deadline import PARAMETER, deadline_of
+from r3mes.replica.deadline import deadline_of
 from r3mes.replica.edge import CLIENT_GONE
 from r3mes.replica.engine_client import Job
 from r3mes.replica.presence import ClientGone, while_present
@@ -14,8 +14,6 @@ from r3mes.replica.routes.service import Service
 from r3mes.replica.sampling import reading_of, traced
 from r3mes.replica.sse import EventStream, Shape
 from r3mes.replica.wire import Identity, identity_of
-
-OPENAPI_EXTRA = {"parameters": [PARAMETER]}
 
 
 def check(body: GenerationBody, service: Service) -> float:
