@@ -7,56 +7,42 @@ from collections.abc import Callable
 import httpx
 
 from support.completions import DONE, body, complete, error_code, stream
-from support.replica import Replica, wait_for
+from support.replica import PLAIN, Replica, wait_for
 
 Start = Callable[..., Replica]
 SLOW = {"engine.runner": "fake", "engine.fake_step_ms": 20, "drain.linger_s": 1}
 PATH = "/v1/completions"
 
 
-def test_a_stream_finishes_while_a_kept_alive_connection_is_served_and_told_to_close(
+def test_a_drain_serves_while_it_lingers_then_refuses_and_lets_streams_finish(
     start_replica: Start,
 ) -> None:
     replica = start_replica(SLOW).wait_ready()
 
     with (
-        httpx.Client(base_url=replica.url, timeout=30) as client,
-        stream(replica, max_tokens=150) as events,
+        httpx.Client(base_url=replica.url, timeout=30, verify=PLAIN) as client,
+        stream(replica, max_tokens=300) as events,
     ):
         events.first()
         before = client.post(PATH, json=body(max_tokens=2))
         replica.send(signal.SIGTERM)
         wait_for(lambda: replica.probe("/readyz").status_code == 503, "no readiness")
-        during = client.post(PATH, json=body(max_tokens=2))
+        lingering = client.post(PATH, json=body(max_tokens=2))
+        refused = wait_for(lambda: refusal(replica), "a refusal")
         live, started = replica.probe("/livez"), replica.probe("/startupz")
         *_, last, done = events.rest()
 
     assert (200, None) == (before.status_code, before.headers.get("connection"))
-    assert (200, "close") == (during.status_code, during.headers["connection"])
+    assert (200, "close") == (lingering.status_code, lingering.headers["connection"])
+    assert "shutting_down" == refused.json()["error"]["code"]
+    assert "close" == refused.headers["connection"]
+    assert 1 <= int(refused.headers["retry-after"])
     assert (200, 200) == (live.status_code, started.status_code)
     assert "draining" == live.json()["phase"]
     assert '"finish_reason":"length"' in last.replace(" ", "")
     assert DONE == done
     assert 0 == replica.wait_end()
     replica.assert_no_process_left()
-
-
-def test_after_the_linger_new_work_is_refused_while_old_work_goes_on(
-    start_replica: Start,
-) -> None:
-    replica = start_replica(SLOW).wait_ready()
-
-    with stream(replica, max_tokens=200) as events:
-        events.first()
-        replica.send(signal.SIGTERM)
-        refused = wait_for(lambda: refusal(replica), "a refusal")
-        *_, done = events.rest()
-
-    assert "shutting_down" == refused.json()["error"]["code"]
-    assert "close" == refused.headers["connection"]
-    assert 1 <= int(refused.headers["retry-after"])
-    assert DONE == done
-    assert 0 == replica.wait_end()
 
 
 def refusal(replica: Replica) -> httpx.Response | None:

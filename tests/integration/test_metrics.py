@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from support.completions import DONE, PATH, body, stream
-from support.replica import Replica, running_replica, wait_for
+from support.replica import PLAIN, Replica, running_replica, wait_for
 
 TWO_WORKERS = {"engine.runner": "fake", "server.workers": 2, "engine.fake_step_ms": 2}
 
@@ -48,7 +48,9 @@ def test_counters_equal_the_clients_ledger_with_two_workers(pair: Replica) -> No
     ledger: Counter[str] = Counter({"499": 0})
 
     def plain(number: int) -> None:
-        answer = httpx.post(f"{pair.url}{PATH}", json=body(max_tokens=number % 7 + 1), timeout=30)
+        answer = httpx.post(
+            f"{pair.url}{PATH}", json=body(max_tokens=number % 7 + 1), timeout=30, verify=PLAIN
+        )
         ledger.update({str(answer.status_code): 1, **spent(answer.json()["usage"])})
 
     def streamed(number: int) -> None:
@@ -59,7 +61,9 @@ def test_counters_equal_the_clients_ledger_with_two_workers(pair: Replica) -> No
         ledger.update({"200": 1, **spent(json.loads(last)["usage"])})
 
     def wrong(number: int) -> None:
-        answer = httpx.post(f"{pair.url}{PATH}", json={"prompt": "", "max_tokens": number})
+        answer = httpx.post(
+            f"{pair.url}{PATH}", json={"prompt": "", "max_tokens": number}, verify=PLAIN
+        )
         ledger[str(answer.status_code)] += 1
 
     with ThreadPoolExecutor(8) as pool:

@@ -1,11 +1,10 @@
 """Whoever dies first, clients are told, nothing is left running and the exit status says it."""
 
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -13,10 +12,18 @@ import psutil
 import pytest
 
 from support.completions import DONE, complete, error_code, stream
-from support.replica import Replica, environment, wait_for
+from support.replica import Replica, environment, running_replica, wait_for
 
 Start = Callable[..., Replica]
 SLOW = {"engine.runner": "fake", "engine.fake_step_ms": 20}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+    """A replica below `r3mes serve`, for tests after which it serves again."""
+    with running_replica(tmp_path_factory.mktemp("served"), SLOW, command="serve") as replica:
+        yield replica
+        assert 0 == replica.stop(signal.SIGINT)
 
 
 def test_a_killed_engine_ends_every_request_with_engine_crash_and_the_replica_with_1(
@@ -45,10 +52,8 @@ def test_a_killed_engine_ends_every_request_with_engine_crash_and_the_replica_wi
     replica.assert_no_process_left()
 
 
-def test_a_killed_worker_is_replaced_and_its_streams_leave_the_engine(
-    start_replica: Start,
-) -> None:
-    replica = start_replica(SLOW).wait_ready()
+def test_a_killed_worker_is_replaced_and_its_streams_leave_the_engine(served: Replica) -> None:
+    replica = served.wait_ready()
     (worker,) = replica.workers
 
     with pytest.raises(httpx.TransportError), stream(replica, max_tokens=5000) as events:  # noqa: PT012
@@ -109,12 +114,17 @@ def test_a_full_disk_is_one_clear_sentence(tmp_path: Path) -> None:
     )
 
 
-def test_a_model_that_is_not_there_is_one_clear_sentence(tmp_path: Path) -> None:
-    failed = start_in_vain(tmp_path, {"model.source": str(tmp_path / "nothing")})
+def test_an_engine_that_cannot_start_is_one_clear_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(name='torch')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # an install without the extra `engine`
+
+    failed = start_in_vain(tmp_path, {})
 
     assert 2 == failed.returncode
     assert last_line(failed).startswith("r3mes: ")
-    assert str(tmp_path / "nothing") in last_line(failed)
+    assert "torch" in last_line(failed)
 
 
 def test_a_chat_template_that_is_not_there_is_one_clear_sentence(tmp_path: Path) -> None:
@@ -148,12 +158,8 @@ def last_line(ended: subprocess.CompletedProcess[str]) -> str:
     return ended.stderr.splitlines()[-1]
 
 
-def test_serve_starts_a_dead_replica_again_and_says_so(start_replica: Start) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    served = start_replica({**SLOW, "server.port": port}, command="serve").wait_ready()
-    first = served.engine
+def test_serve_starts_a_dead_replica_again_and_says_so(served: Replica) -> None:
+    first = served.wait_ready().engine
 
     first.kill()
 
@@ -162,11 +168,11 @@ def test_serve_starts_a_dead_replica_again_and_says_so(start_replica: Start) -> 
     assert 200 == complete(served).status_code
     assert f"is ready at {served.url}" in served.out
     assert f"curl {served.url}/v1/chat/completions" in served.out
-    assert 0 == served.stop(signal.SIGINT)
 
 
 def test_nothing_is_left_when_serve_itself_is_killed(start_replica: Start) -> None:
-    served = start_replica(SLOW, command="serve").wait_ready()
+    served = start_replica(SLOW, command="serve")
+    wait_for(lambda: len(served.processes()) >= 4, "serve, supervisor, engine, workers' parent")
 
     served.process.kill()
 
