@@ -85,7 +85,12 @@ def run(plan: Plan, caller: Caller) -> list[Figures]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     # The bar shares the processors with what it measures, so it is drawn twice a second.
     bar = Progress(
-        *columns, TimeElapsedColumn(), console=console, refresh_per_second=2, transient=True
+        *columns,
+        TimeElapsedColumn(),
+        console=console,
+        refresh_per_second=2,
+        transient=True,
+        disable=not console.is_terminal,
     )
     with bar:
 

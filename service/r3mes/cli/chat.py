@@ -25,12 +25,15 @@ def chat(
     url: Url = DEFAULT_URL,
     model: Annotated[str | None, typer.Option(help="By default the first one served.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer; by default what the context holds.")
+    ] = None,
     api_key: ApiKey = None,
 ) -> None:
     """Talk to a running server; the answer streams."""
     with connect(url, api_key=api_key) as client:
         name = model or served_model(client)
-        conversation = Conversation(client, model=name, system=system)
+        conversation = Conversation(client, model=name, system=system, max_tokens=max_tokens)
         if sys.stdin.isatty():
             with suppress(ImportError):
                 import_module("readline")  # gives the prompt its line editing and history
@@ -78,6 +81,8 @@ def say_answer(conversation: Conversation, question: str) -> bool:
         typer.echo(" …", nl=False)
     except CallFailed as failure:
         typer.echo(f"r3mes: {failure.message}", err=True)
+        if "context_length_exceeded" in failure.code:
+            typer.echo("r3mes: /reset forgets the conversation.", err=True)
         return False
     typer.echo()
     return True

@@ -14,9 +14,11 @@ Message = dict[str, str]
 
 
 class Conversation:
-    def __init__(self, client: httpx.Client, *, model: str, system: str | None) -> None:
+    def __init__(
+        self, client: httpx.Client, *, model: str, system: str | None, max_tokens: int | None
+    ) -> None:
         self.client = client
-        self.model = model
+        self.asking = {"model": model, "max_completion_tokens": max_tokens, "stream": True}
         self.beginning: list[Message] = [{"role": "system", "content": system}] if system else []
         self.messages = list(self.beginning)
 
@@ -43,7 +45,7 @@ class Conversation:
         self.messages = [*asked, {"role": "assistant", "content": said}]
 
     def _stream(self, messages: list[Message]) -> Iterator[str]:
-        body = {"model": self.model, "messages": messages, "stream": True}
+        body = {**self.asking, "messages": messages}
         with (
             failures_in_one_sentence(str(self.client.base_url)),
             self.client.stream("POST", "/v1/chat/completions", json=body) as response,

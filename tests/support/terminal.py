@@ -1,0 +1,68 @@
+"""A terminal in which a test types: the program on the other side believes in a user."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from support.command_line import clean_environment
+
+CTRL_C, CTRL_D = "\x03", "\x04"
+
+
+class Terminal:
+    def __init__(self, fd: int, process: "subprocess.Popen[bytes]") -> None:
+        self.fd = fd
+        self.process = process
+        self.seen = ""
+
+    def type(self, text: str) -> None:
+        self.seen = ""
+        os.write(self.fd, text.encode())
+
+    def wait_for(self, text: str, *, within: float = 30) -> str:
+        """What was shown since the last typing, once `text` is in it."""
+        deadline = time.monotonic() + within
+        while text not in self.seen:
+            left = deadline - time.monotonic()
+            assert left > 0, f"waited for {text!r}, saw {self.seen!r}"
+            if select.select([self.fd], [], [], left)[0]:
+                with suppress(OSError):  # the other side has ended
+                    self.seen += os.read(self.fd, 4096).decode(errors="replace")
+        return self.seen
+
+    def wait_end(self) -> int:
+        return self.process.wait(30)
+
+
+@contextmanager
+def terminal(*arguments: str) -> Iterator[Terminal]:
+    """Runs `r3mes` with these arguments in a terminal of its own."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "r3mes", *arguments],
+        env=clean_environment({"TERM": "dumb"}),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=_take_terminal,
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(ours, process)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def _take_terminal() -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
