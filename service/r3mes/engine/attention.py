@@ -18,6 +18,7 @@ from transformers import AttentionInterface
 from r3mes.errors import StartError
 
 NAME = "r3mes_paged"
+SCORES_BYTES = 64 << 20  # most memory that masks or scores of one call may take
 
 # Keywords that reach attention and change nothing of its result in a causal forward pass of ours.
 HARMLESS = {
@@ -117,17 +118,29 @@ def causal_mask(length: int, like: Tensor) -> Tensor:
 
 
 def grouped(query: Tensor, key: Tensor, value: Tensor, heads: Heads, mask: Tensor) -> Tensor:
+    """Masked attention, as many rows of each sequence at once as fit into SCORES_BYTES."""
+    batch, count, rows, _ = query.shape
+    most = max(1, SCORES_BYTES // (4 * batch * count * key.shape[2]))
+    cuts = range(0, rows, most)
+    parts = [
+        folded(query[:, :, at : at + most], key, value, heads, mask[:, at : at + most])
+        for at in cuts
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def folded(query: Tensor, key: Tensor, value: Tensor, heads: Heads, mask: Tensor) -> Tensor:
     """The query heads that share a key head become more rows of it: no key is copied."""
     batch, count, rows, width = query.shape
-    shared = key.shape[1]
+    shared, seen = key.shape[1:3]
     groups = count // shared
-    folded = query.reshape(batch, shared, groups * rows, width)
-    wide = mask[:, None, None].expand(batch, 1, groups, rows, mask.shape[-1])
-    wide = wide.reshape(batch, 1, groups * rows, mask.shape[-1])
+    query = query.reshape(batch, shared, groups * rows, width)
+    wide = mask[:, None, None].expand(batch, 1, groups, rows, seen)
+    wide = wide.reshape(batch, 1, groups * rows, seen)
     if heads.softcap is None and heads.sinks is None:
-        out = F.scaled_dot_product_attention(folded, key, value, wide, scale=heads.scaling)
+        out = F.scaled_dot_product_attention(query, key, value, wide, scale=heads.scaling)
     else:
-        out = capped(folded, key, value, wide, heads)
+        out = capped(query, key, value, wide, heads)
     return out.reshape(batch, count, rows, value.shape[-1]).transpose(1, 2)
 
 

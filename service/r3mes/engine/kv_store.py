@@ -58,7 +58,8 @@ class KVStore:
     def __init__(
         self, shapes: Mapping[int, LayerShape], pool: Pool, *, device: torch.device
     ) -> None:
-        self.num_blocks, self.block_size, self.desk_blocks = pool.blocks, pool.block_size, pool.desk
+        self.num_blocks, self.block_size = pool.blocks, pool.block_size
+        self.desk_blocks, self.group_blocks = pool.desk, pool.group
         self.device = device
         self.keys: dict[int, Pages] = {}
         self.values: dict[int, Pages] = {}

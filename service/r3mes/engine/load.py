@@ -16,11 +16,12 @@ from r3mes.engine.architecture import build_config, model_class, positions
 from r3mes.engine.checkpoint import Weights, check_files, fingerprint, read_config
 from r3mes.engine.generation_defaults import eos_ids, sampling
 from r3mes.engine.kv_store import KVStore
+from r3mes.engine.linears import pack_linears
 from r3mes.engine.memory import free_memory
 from r3mes.engine.messages import ModelInfo
-from r3mes.engine.pool_size import LayerShape, Pool, make_pool, pool_size
+from r3mes.engine.pool_size import LayerShape, Pool, pool_size
 from r3mes.engine.portable import PortableRunner
-from r3mes.engine.probe import compare, probe_blocks, survey
+from r3mes.engine.probe import compare, probe_pool, survey
 from r3mes.engine.source import Progress, locate, served_name
 from r3mes.engine.weights import choose_device, choose_dtype, read_weights, refuse_too_large
 from r3mes.errors import StartError
@@ -72,8 +73,7 @@ def load_model(
     progress(0.1, f"reading {weights.elements / 1e6:.1f} million weights")
     native = read_native(model, folder, config, weights, native_class=native_class)
     progress(0.7, "comparing attention with the architecture's own")
-    probed = probe_blocks(engine.block_size)
-    compare(native.module, native.runner(make_pool(probed, engine.block_size, longest)))
+    compare(native.module, native.runner(probe_pool(native.shapes.values(), engine.block_size)))
     progress(0.9, "making the KV cache")
     pool = pool_size(
         native.shapes.values(),
@@ -81,7 +81,7 @@ def load_model(
         longest=longest,
         asked=model.max_len,
         free=free_memory(native.device),
-        limited=native.device.type == "cpu",
+        cpu=native.device.type == "cpu",
     )
     runner = native.runner(pool)
     dtype = str(native.dtype).removeprefix("torch.")
@@ -116,6 +116,7 @@ def read_native(
     dtype = choose_dtype(model.dtype, device, weights)
     refuse_too_large(weights, dtype, free_memory(device))
     module = read_weights(native_class, config, folder, dtype=dtype, device=device)
+    pack_linears(module, free=free_memory(device))
     vocab_size = module.get_input_embeddings().weight.shape[0]
     eos = eos_ids(folder, config, vocab_size=vocab_size)
     return Native(module, survey(module), vocab_size, eos, dtype, device)

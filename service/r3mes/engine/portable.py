@@ -15,12 +15,12 @@ from torch import Tensor
 from r3mes.engine.kv_store import KVStore
 from r3mes.engine.logprobs import logprobs
 from r3mes.engine.messages import Logprob
-from r3mes.engine.runner import Batch, Row, RowResult
-from r3mes.engine.sampler import sample
+from r3mes.engine.runner import Batch, Row, RowResult, Sample
+from r3mes.engine.sampler import NOT_FINITE, sample
 from r3mes.engine.step import PagedStep, order
 
 LOGITS_BYTES = 256 << 20  # most memory that the logits of one forward pass may take
-NOT_FINITE = "the model's output for this sequence is not finite"
+BROKEN = "the model's output for this sequence is not finite"
 
 
 class PortableRunner:
@@ -48,8 +48,18 @@ class PortableRunner:
     @torch.inference_mode()
     def run(self, batch: Batch) -> list[RowResult]:
         """One forward pass; more only where a row wants logits of more positions than fit."""
-        ahead, last = zip(*(self._run_ahead(row) for row in batch.rows), strict=True)
-        return [_joined(*parts) for parts in zip(ahead, self._forward(last), strict=True)]
+        early, rows = zip(*(self._run_ahead(row) for row in batch.rows), strict=True)
+        places = order(rows)
+        late = dict(zip(places, self._forward([rows[i] for i in places]), strict=True))
+        return [_joined(part, late[i]) for i, part in enumerate(early)]
+
+    @torch.inference_mode()
+    def logits(self, rows: Sequence[Row]) -> list[Tensor]:
+        """For each row its lines of logits: of all positions if it wants prompt logprobs."""
+        places = order(rows)
+        logits, ends = self._compute([rows[i] for i in places])
+        parts = dict(zip(places, logits.tensor_split(ends[:-1]), strict=True))
+        return [parts[i] for i in range(len(rows))]
 
     def _run_ahead(self, row: Row) -> tuple[RowResult, Row]:
         """Bound the memory of prompt logprobs: run a long row's first parts, return its last."""
@@ -60,29 +70,16 @@ class PortableRunner:
             row = _part(row, most, len(row.tokens))
         return done, row
 
-    def _forward(self, rows: Sequence[Row]) -> list[RowResult]:
-        logits, spans = self._compute(rows)
-        return self._answer(rows, logits, spans)
-
-    @torch.inference_mode()
-    def logits(self, rows: Sequence[Row]) -> list[Tensor]:
-        """For each row its lines of logits: of all positions if it wants prompt logprobs."""
-        logits, spans = self._compute(rows)
-        return [logits[span] for span in spans]
-
-    def _compute(self, rows: Sequence[Row]) -> tuple[Tensor, list[slice]]:
-        """Logits of the wanted positions, and for each row where its lines are."""
-        places = order(rows)
-        ordered = [rows[i] for i in places]
+    def _compute(self, rows: Sequence[Row]) -> tuple[Tensor, list[int]]:
+        """Lines of logits of the wanted positions, and where each row's lines end."""
         tokens: list[int] = []
         positions: list[int] = []
         keep: list[int] = []
-        spans = {}
-        for place, row in zip(places, ordered, strict=True):
+        ends = []
+        for row in rows:
             end = len(tokens) + len(row.tokens)
-            wanted = range(len(tokens) if row.prompt_logprobs is not None else end - 1, end)
-            spans[place] = slice(len(keep), len(keep) + len(wanted))
-            keep.extend(wanted)
+            keep.extend(range(len(tokens) if row.prompt_logprobs is not None else end - 1, end))
+            ends.append(len(keep))
             tokens.extend(row.tokens)
             positions.extend(range(row.start, row.start + len(row.tokens)))
         kept = self._indices(keep)
@@ -90,43 +87,45 @@ class PortableRunner:
             input_ids=self._indices(tokens)[None],
             position_ids=self._indices(positions)[None],
             use_cache=False,
-            r3mes_step=PagedStep(ordered, self.store, self.dtype),
+            r3mes_step=PagedStep(rows, self.store, self.dtype),
             **({"logits_to_keep": kept} if self._model_slices else {}),
         )
-        logits = output.logits[0] if self._model_slices else output.logits[0, kept]
-        return logits, [spans[i] for i in range(len(rows))]
+        return output.logits[0] if self._model_slices else output.logits[0, kept], ends
 
-    def _answer(
-        self, rows: Sequence[Row], logits: Tensor, spans: Sequence[slice]
-    ) -> list[RowResult]:
-        prompt = [
-            _prompt_logprobs(row, logits[span]) for row, span in zip(rows, spans, strict=True)
-        ]
-        last = logits[self._indices([span.stop - 1 for span in spans])].float()
-        finite = last.amax(dim=-1).isfinite().tolist()
-        sampled = [i for i, row in enumerate(rows) if row.sample is not None and finite[i]]
-        chosen = self._sample([rows[i] for i in sampled], last[self._indices(sampled)])
-        picks = dict(zip(sampled, chosen, strict=True))
-        for row in (row for row, good in zip(rows, finite, strict=True) if not good):
-            self.store.clean(self._indices(row.blocks))
+    def _forward(self, rows: Sequence[Row]) -> list[RowResult]:
+        """Results of rows that are in the order of the flat batch."""
+        logits, ends = self._compute(rows)
+        parts = logits.tensor_split(ends[:-1])
+        prompts = [_prompt_logprobs(row, part) for row, part in zip(rows, parts, strict=True)]
+        if len(logits) > len(rows):
+            logits = logits[self._indices([end - 1 for end in ends])]
+        chosen = self._choose(logits.float(), [row.sample for row in rows])
         results = []
-        for i, good in enumerate(finite):
-            token, entry = picks.get(i, (None, None))
-            good_one = RowResult(token, entry, prompt[i])
-            results.append(good_one if good else RowResult(error=NOT_FINITE))
+        for row, prompt, (token, entry) in zip(rows, prompts, chosen, strict=True):
+            if token == NOT_FINITE:
+                self.store.clean(self._indices(row.blocks))
+                results.append(RowResult(error=BROKEN))
+            else:
+                results.append(RowResult(None if row.sample is None else token, entry, prompt))
         return results
 
-    def _sample(self, rows: Sequence[Row], logits: Tensor) -> list[tuple[int, Logprob | None]]:
-        wishes = [row.sample for row in rows if row.sample is not None]
-        if not wishes:
-            return []
-        told = {i: w.params.logprobs for i, w in enumerate(wishes) if w.params.logprobs is not None}
+    def _choose(
+        self, logits: Tensor, wishes: Sequence[Sample | None]
+    ) -> list[tuple[int, Logprob | None]]:
+        """A token for each line, and its logprob where that is wished."""
+        told = {
+            i: wish.params.logprobs
+            for i, wish in enumerate(wishes)
+            if wish is not None and wish.params.logprobs is not None
+        }
         raw = logits[self._indices(list(told))]  # a copy, before the processors change it
         tokens = sample(logits, wishes, self.eos)
+        ids = tokens.tolist()
         entries: dict[int, Logprob] = {}
-        for place, (i, alternatives) in enumerate(told.items()):
-            entries[i] = logprobs(raw[place : place + 1], tokens[i : i + 1], alternatives)[0]
-        return [(token, entries.get(i)) for i, token in enumerate(tokens.tolist())]
+        for line, (i, alternatives) in zip(raw, told.items(), strict=True):
+            if ids[i] != NOT_FINITE:
+                entries[i] = logprobs(line[None], tokens[i : i + 1], alternatives)[0]
+        return [(token, entries.get(i)) for i, token in enumerate(ids)]
 
     def _indices(self, values: Sequence[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self.device)

@@ -4,7 +4,7 @@ Owns the survey of a model's attention layers and the comparison with its stock 
 makes "any architecture" safe: one that differs is refused rather than served wrongly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from r3mes.engine.architecture import positions, windows
 from r3mes.engine.attention import NAME, Heads
-from r3mes.engine.pool_size import LayerShape
+from r3mes.engine.pool_size import LayerShape, Pool, make_pool
 from r3mes.engine.portable import PortableRunner
 from r3mes.engine.runner import Row
 from r3mes.engine.step import blocks_of
@@ -60,9 +60,10 @@ def survey(model: Any) -> dict[int, LayerShape]:
     return notes.shapes
 
 
-def probe_blocks(block_size: int) -> int:
-    """Blocks that the comparison needs."""
-    return sum(blocks_of(length, block_size) for length in LENGTHS)
+def probe_pool(shapes: Collection[LayerShape], block_size: int) -> Pool:
+    """Room for the comparison alone."""
+    blocks = sum(blocks_of(length, block_size) for length in LENGTHS)
+    return make_pool(shapes, blocks, block_size=block_size, longest=max(LENGTHS), cpu=True)
 
 
 @torch.inference_mode()

@@ -20,8 +20,9 @@ from r3mes.engine.messages import SamplingParams
 from r3mes.engine.runner import Sample
 
 BLOCK = 256  # tokens summed together before the search descends to single ones
-FIRST_LOOK = 128  # most nuclei are smaller; a row whose nucleus is not looks further
+LOOKS = (128, 4096)  # most nuclei are smaller than the first; sorting more is slow
 NEVER = float("-inf")
+NOT_FINITE = -1
 Bits = npt.NDArray[np.uint64]
 
 
@@ -40,34 +41,43 @@ def _mix(value: Bits) -> Bits:
     return value ^ (value >> np.uint64(31))
 
 
-def sample(logits: Tensor, wishes: Sequence[Sample], eos: Sequence[int]) -> Tensor:
-    """One token a row. `logits` [rows, vocabulary] are changed in place where a wish says so."""
-    shape_logits(logits, wishes, eos)
-    tokens = logits.argmax(dim=-1)
-    drawn = [i for i, wish in enumerate(wishes) if wish.params.temperature > 0]
+def sample(logits: Tensor, wishes: Sequence[Sample | None], eos: Sequence[int]) -> Tensor:
+    """One token a row, and NOT_FINITE for a row with a NaN or an infinite logit.
+
+    `logits` [rows, vocabulary] are changed in place. A row without a wish is only looked at.
+    """
+    tokens = logits.argmax(dim=-1)  # of a NaN too: it counts as the largest
+    finite = logits.gather(1, tokens[:, None])[:, 0].isfinite()
+    tokens = torch.where(finite, tokens, NOT_FINITE)
+    good = zip(wishes, finite.tolist(), strict=True)
+    live = {i: wish for i, (wish, fine) in enumerate(good) if wish is not None and fine}
+    shaped = [i for i, wish in live.items() if shape_line(logits[i], wish, eos)]
+    drawn = [i for i, wish in live.items() if wish.params.temperature > 0]
+    if again := sorted(set(shaped) - set(drawn)):
+        tokens[_ids(again, logits)] = logits[_ids(again, logits)].argmax(dim=-1)
     if drawn:
-        rows = torch.tensor(drawn, device=logits.device)
-        tokens[rows] = draw(logits[rows], [wishes[i] for i in drawn])
+        tokens[_ids(drawn, logits)] = draw(logits[_ids(drawn, logits)], [live[i] for i in drawn])
     return tokens
 
 
-def shape_logits(logits: Tensor, wishes: Sequence[Sample], eos: Sequence[int]) -> None:
-    """What changes single logits: bias, penalties, min_tokens. Plain rows cost nothing."""
-    for line, wish in zip(logits, wishes, strict=True):
-        params = wish.params
-        if params.logit_bias:
-            ids = _ids(list(params.logit_bias), line)
-            line[ids] += torch.tensor(list(params.logit_bias.values()), device=line.device)
-        if params.repetition_penalty != 1.0:
-            ids = torch.cat([_ids(wish.prompt, line), _ids(wish.output, line)])
-            old = line[ids]
-            factor = params.repetition_penalty
-            line[ids] = torch.where(old < 0, old * factor, old / factor)
-        if wish.output and (params.presence_penalty or params.frequency_penalty):
-            ids, counts = torch.unique(_ids(wish.output, line), return_counts=True)
-            line[ids] -= params.presence_penalty + params.frequency_penalty * counts
-        if len(wish.output) < params.min_tokens:
-            line[_ids(stop_ids(params, eos), line)] = NEVER
+def shape_line(line: Tensor, wish: Sample, eos: Sequence[int]) -> bool:
+    """Bias, penalties, min_tokens: what changes single logits. False if nothing did."""
+    params = wish.params
+    penalties = params.presence_penalty or params.frequency_penalty
+    early = len(wish.output) < params.min_tokens
+    if params.logit_bias:
+        ids = _ids(list(params.logit_bias), line)
+        line[ids] += torch.tensor(list(params.logit_bias.values()), device=line.device)
+    if params.repetition_penalty != 1.0:
+        ids = torch.cat([_ids(wish.prompt, line), _ids(wish.output, line)])
+        old, factor = line[ids], params.repetition_penalty
+        line[ids] = torch.where(old < 0, old * factor, old / factor)
+    if wish.output and penalties:
+        ids, counts = torch.unique(_ids(wish.output, line), return_counts=True)
+        line[ids] -= params.presence_penalty + params.frequency_penalty * counts
+    if early:
+        line[_ids(stop_ids(params, eos), line)] = NEVER
+    return bool(params.logit_bias or params.repetition_penalty != 1.0 or penalties or early)
 
 
 def stop_ids(params: SamplingParams, eos: Sequence[int]) -> list[int]:
@@ -113,7 +123,7 @@ def nucleus(scores: Tensor, mass: Tensor) -> Tensor:
     total = scores.double().logsumexp(dim=-1, keepdim=True)
     least = torch.empty_like(total)
     open_rows = torch.arange(len(scores), device=scores.device)
-    for look in (FIRST_LOOK, scores.shape[1]):
+    for look in (*LOOKS, scores.shape[1]):
         top = scores[open_rows].topk(min(look, scores.shape[1])).values
         reached = (top - total[open_rows]).exp().cumsum(dim=-1) >= mass[open_rows]
         reached[:, -1] |= look >= scores.shape[1]  # rounding may leave the sum short of 1

@@ -89,7 +89,7 @@ class PagedStep:
             at = np.arange(row.start, length(row))
             places.append(np.asarray(row.blocks)[at // size] * size + at % size)
         self.slots = torch.from_numpy(np.concatenate(places)).to(self.store.device)
-        self.groups = list(group(self.rows, block_size=size, most_blocks=self.store.desk_blocks))
+        self.groups = list(group(self.rows, block_size=size, most_blocks=self.store.group_blocks))
 
     def attend(self, layer: int, heads: Heads) -> Tensor:
         self.store.write(layer, self.slots, heads.key, heads.value)

@@ -16,7 +16,7 @@ BLOCK = 4 * 16 * 1024  # of three layers, and a fourth for the desk
 
 def size(free: int, *, longest: int = 4096, asked: int | None = None, **engine: Any) -> Pool:
     settings = EngineSettings(**{"max_batch": 4, **engine})
-    return pool_size(SHAPES, settings, longest=longest, asked=asked, free=free, limited=True)
+    return pool_size(SHAPES, settings, longest=longest, asked=asked, free=free, cpu=True)
 
 
 def test_a_fraction_of_free_memory_is_taken() -> None:
@@ -60,3 +60,7 @@ def test_a_length_that_the_user_asked_for_must_fit() -> None:
 
 def test_the_desk_holds_the_longest_sequence() -> None:
     assert 40_000 // 16 + 1 == size(1 << 40, longest=40_000).desk
+
+
+def test_on_a_cpu_a_group_stays_within_the_caches() -> None:
+    assert 4 * MIB // (16 * 1024) == size(1 << 40).group

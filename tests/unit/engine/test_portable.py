@@ -110,7 +110,7 @@ def test_a_row_whose_numbers_are_not_finite_fails_alone(runner: PortableRunner) 
 
     bad, good = run(runner, prompt_row([4, 5], [1, 77, 2, 3, 4, 5]), prompt_row([0, 1, 2]))
 
-    assert RowResult(error=portable.NOT_FINITE) == bad
+    assert RowResult(error=portable.BROKEN) == bad
     assert alone == good
 
 

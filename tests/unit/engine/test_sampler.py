@@ -17,7 +17,7 @@ from transformers.generation.logits_process import (
 
 from r3mes.engine.messages import SamplingParams
 from r3mes.engine.runner import Sample
-from r3mes.engine.sampler import filtered, inverse_cdf, sample, shape_logits, uniform
+from r3mes.engine.sampler import NOT_FINITE, filtered, inverse_cdf, sample, shape_line, uniform
 
 VOCABULARY = 1000
 EOS = (5,)
@@ -35,7 +35,7 @@ def logits(rows: int = 1, *, seed: int = 0) -> torch.Tensor:
 
 def ours(params: dict[str, Any]) -> torch.Tensor:
     line, one = logits(), wish(**params)
-    shape_logits(line, [one], EOS)
+    shape_line(line[0], one, EOS)
     return filtered(line, [one.params]).softmax(dim=-1)
 
 
@@ -97,7 +97,7 @@ def test_the_distribution_is_that_of_the_reference_processors(params: dict[str, 
 def test_presence_and_frequency_count_the_output_only() -> None:
     line = torch.zeros(1, VOCABULARY)
 
-    shape_logits(line, [wish(presence_penalty=0.5, frequency_penalty=0.25)], EOS)
+    assert shape_line(line[0], wish(presence_penalty=0.5, frequency_penalty=0.25), EOS)
 
     assert -(0.5 + 3 * 0.25) == line[0, 4]
     assert -(0.5 + 0.25) == line[0, 2]
@@ -106,12 +106,9 @@ def test_presence_and_frequency_count_the_output_only() -> None:
 
 def test_min_tokens_hides_stop_ids_and_the_end_token_unless_that_is_ignored() -> None:
     lines = torch.zeros(2, VOCABULARY)
-    wishes = [
-        wish(min_tokens=9, stop_token_ids=(7,)),
-        wish(min_tokens=9, stop_token_ids=(7,), ignore_eos=True),
-    ]
 
-    shape_logits(lines, wishes, EOS)
+    assert shape_line(lines[0], wish(min_tokens=9, stop_token_ids=(7,)), EOS)
+    assert shape_line(lines[1], wish(min_tokens=9, stop_token_ids=(7,), ignore_eos=True), EOS)
 
     assert [5, 7] == lines[0].isinf().nonzero()[:, 0].tolist()
     assert [7] == lines[1].isinf().nonzero()[:, 0].tolist()
@@ -199,3 +196,14 @@ def test_a_temperature_near_zero_is_greedy_and_finite() -> None:
     line = logits()
 
     assert [int(line.argmax())] == sample(line.clone(), [wish(temperature=1e-6)], EOS).tolist()
+
+
+def test_a_row_that_is_not_finite_is_told_and_harms_no_other() -> None:
+    lines = logits(4)
+    lines[0, 3], lines[2, 4] = float("nan"), float("inf")
+    wishes = [wish(), wish(seed=1), wish(temperature=0.0), None]
+
+    tokens = sample(lines.clone(), wishes, EOS).tolist()
+
+    alone = sample(lines[1:2].clone(), [wishes[1]], EOS).tolist()
+    assert [NOT_FINITE, *alone, NOT_FINITE, int(lines[3].argmax())] == tokens

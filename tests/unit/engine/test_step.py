@@ -19,7 +19,7 @@ def groups(rows: list[Row], *, most: int = 1000) -> list[tuple[int, int, int, in
 
 def store(blocks: int = 8) -> KVStore:
     shapes = {0: LayerShape(1, 2, 2, None, torch.float32)}
-    return KVStore(shapes, Pool(blocks, 4, blocks), device=torch.device("cpu"))
+    return KVStore(shapes, Pool(blocks, 4, blocks, blocks), device=torch.device("cpu"))
 
 
 def test_single_tokens_come_first_by_length_and_prompts_after() -> None:
