@@ -34,7 +34,7 @@ OPERATIONS = [
     ("GET", "/load"),
 ]
 BOUNDED = settings(
-    max_examples=30,
+    max_examples=20,
     deadline=None,
     database=None,
     phases=[Phase.generate],
