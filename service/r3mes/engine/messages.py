@@ -191,6 +191,7 @@ class Measurements(Message, frozen=True):
 
     items: list[Measurement]
     in_flight: int  # requests this worker is answering now
+    closed: bool = False  # it knew, when it counted, that it takes no new ones
 
 
 class Scrape(Message, frozen=True):

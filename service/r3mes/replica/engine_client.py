@@ -147,10 +147,9 @@ class EngineClient:
         state = self.state
         if state.phase in ENDED:
             raise engine_crash()
-        if state.phase == "draining":
-            if not state.lingering:
-                raise shutting_down()
-        elif state.phase != "ready":
+        if is_closed(state):
+            raise shutting_down()
+        if state.phase not in ("ready", "draining"):
             raise ModelLoading(f"The model is {state.phase}: {state.detail}.", retry_after=5)
         if self.heartbeat_age() > self._probes.ready_heartbeat_s:
             raise Overloaded("The engine does not answer at the moment.", retry_after=5)
@@ -199,7 +198,7 @@ class EngineClient:
         self._hub.send(encode(WorkerHello(self.worker, self._pid, ready, failure)))
 
     def measured(self, items: list[Measurement]) -> None:
-        self._hub.send(encode(Measurements(items, self.in_flight)))
+        self._hub.send(encode(Measurements(items, self.in_flight, is_closed(self.state))))
 
     # The sockets.
 
@@ -268,6 +267,11 @@ class EngineClient:
 def stage(state: ReplicaState) -> tuple[bool, ...]:
     """What a drain or a failure changes step by step."""
     return state.phase in ENDED, state.phase == "draining", state.lingering, state.cut
+
+
+def is_closed(state: ReplicaState) -> bool:
+    """No new request is taken any more."""
+    return state.phase in ENDED or (state.phase == "draining" and not state.lingering)
 
 
 def why_over(state: ReplicaState) -> R3mesError | None:

@@ -179,7 +179,7 @@ class Hub:
                 item.name, item.labels, item.value, weight=item.weight, trace_id=item.trace_id
             )
         worker = self._workers.get(sender)
-        if worker is not None:
+        if worker is not None and message.closed >= self.status.closed:
             worker.in_flight = message.in_flight
             self._notice_idle()
 

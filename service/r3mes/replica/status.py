@@ -30,6 +30,11 @@ class Status:
         if engine_ready and self.ready_workers >= self.wanted:
             self.was_ready = True
 
+    @property
+    def closed(self) -> bool:
+        """No new request is taken any more."""
+        return self.failure is not None or (self.draining and not self.lingering)
+
     def where(self) -> tuple[Phase, float, str]:
         """Phase, progress within it and a line for people."""
         report = self.report
