@@ -11,6 +11,7 @@ from typing import TextIO
 from r3mes.engine.messages import ReplicaState
 
 PHASES = {"starting": "start", "loading": "load", "warming": "warm"}
+WORTH_TELLING_S = 0.05
 QUIET_S = 1.0  # where lines cannot be rewritten, one phase says no more than this
 
 
@@ -70,7 +71,8 @@ class Console:
 def greeting(state: ReplicaState, url: str) -> str:
     """The address, and a request to paste."""
     name = state.model.name if state.model else ""
-    took = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in state.phase_seconds.items())
+    spent = {phase: took for phase, took in state.phase_seconds.items() if took >= WORTH_TELLING_S}
+    took = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in spent.items())
     body = f'{{"model": "{name}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
     return (
         f"\n{name} is ready at {url} ({took})\n\n"

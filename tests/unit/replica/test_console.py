@@ -19,7 +19,7 @@ MODEL = ModelInfo(
 )
 LOADING = state(phase="loading", progress=0.4, detail="reading weights")
 WARMING = state(phase="warming", progress=0.0, detail="first generations")
-READY = state(model=MODEL, phase_seconds={"load": 1.25})
+READY = state(model=MODEL, phase_seconds={"load": 1.25, "compile": 0.0})
 
 
 class Terminal(io.StringIO):
