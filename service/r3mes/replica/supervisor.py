@@ -34,6 +34,7 @@ FAILED = 1  # exit status when a part died; a start that cannot work exits with 
 ANSWER_S = 2.0  # time that workers have to answer what was in flight when the engine died
 LAST_WORD_S = 0.5  # time in which the last report of an engine that gave up arrives
 WEB_GRACE_S = 6.0  # closing connections, sending the last spans
+FAILED_WEB_GRACE_S = 2.0  # nothing is left to wait for
 ENGINE_GRACE_S = 2.0
 TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes shows what is written there
 MOST_REASON = 1000  # characters
@@ -181,7 +182,7 @@ class Supervisor:
         if isinstance(cause, Stop):
             between = await self._drain(cause)
             if between is None:
-                await self._stop_children()
+                await self._stop_children(web_grace=WEB_GRACE_S)
                 return 0
             cause = between
         match cause:
@@ -221,15 +222,15 @@ class Supervisor:
             async with asyncio.timeout(ANSWER_S):
                 await self._hub.idle()
         self._engine.kill()
-        await self._stop_children()
+        await self._stop_children(web_grace=FAILED_WEB_GRACE_S)
         leave_reason(reason)
         if not was_ready:
             raise StartError(reason)
         log.error("the replica ends", extra={"reason": reason})
         return FAILED
 
-    async def _stop_children(self) -> None:
-        await self._web.stop(grace=WEB_GRACE_S)
+    async def _stop_children(self, *, web_grace: float) -> None:
+        await self._web.stop(grace=web_grace)
         await self._engine.stop(grace=ENGINE_GRACE_S)
 
 
