@@ -70,9 +70,7 @@ def finish(engine: Engine) -> None:
 
 
 @pytest.fixture(scope="module", params=RECIPES)
-def subject(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Subject:
+def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     torch.set_num_threads(1)
     folder = make_checkpoint(tmp_path_factory.mktemp("model") / request.param, request.param)
     loaded = load(folder)

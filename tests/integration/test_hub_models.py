@@ -42,7 +42,13 @@ class Locator:
     def __init__(self, home: Path, endpoint: str, **environ: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
-            env={**os.environ, "HF_HOME": str(home), "HF_ENDPOINT": endpoint, **environ},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "HF_HOME": str(home),
+                "HF_ENDPOINT": endpoint,
+                **environ,
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
