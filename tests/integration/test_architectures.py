@@ -89,8 +89,9 @@ def load(folder: Path) -> LoadedModel:
     return load_model(
         ModelSettings(source=str(folder), device="cpu"),
         EngineSettings(block_size=8, kv_blocks=64),
+        folder=folder,
         progress=lambda share, detail: None,
-        located=lambda path: None,
+        accepted=lambda path: None,
     )
 
 

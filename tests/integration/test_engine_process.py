@@ -95,7 +95,7 @@ def test_an_abort_frees_the_slot() -> None:
         worker = running.worker()
         worker.submit(1, [1], max_tokens=4000)
         worker.updates()
-        worker.send(Abort([1]))
+        worker.send(Abort([1], "client"))
 
         assert "abort" == worker.until_end(1)[-1].finish
         freed = running.report_where(lambda report: report.stats.aborts == {"client": 1})

@@ -35,8 +35,9 @@ def load(folder: Path, *, engine: dict[str, Any] | None = None, **model: Any) ->
     return load_model(
         ModelSettings(source=str(folder), device="cpu", **model),
         EngineSettings(**{"kv_blocks": 16, **(engine or {})}),
+        folder=folder,
         progress=lambda share, detail: None,
-        located=lambda path: None,
+        accepted=lambda path: None,
     )
 
 

@@ -35,6 +35,7 @@ def state(**changes: Any) -> ReplicaState:
         progress=1.0,
         detail="serving",
         started=0.0,
+        started_at=0,
         heartbeat=float("inf"),
         engine_busy=False,
         lingering=False,

@@ -7,8 +7,9 @@ import gc
 import importlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
@@ -55,19 +56,28 @@ def beside(heart: Heart, load: Callable[[Do], Loaded]) -> Loaded:
 
 
 def _load_portable(model: ModelSettings, engine: EngineSettings, *, heart: Heart, do: Do) -> Loaded:
+    do(lambda: heart.enter("loading", f"looking for {model.source}"))
+    with installed():
+        from r3mes.engine.source import locate, served_name
+
+    def progress(share: float, detail: str) -> None:
+        do(lambda: heart.advance(share, detail))
+
+    folder = locate(model, progress=progress)  # a wrong name is told before the slow imports
     began = time.monotonic()
-    do(lambda: heart.enter("loading", "importing torch and transformers"))
-    _import(engine)
-    from r3mes.engine.load import load_model
-    from r3mes.engine.source import served_name
+    progress(0.0, "importing torch and transformers")
+    with installed():
+        _import(engine)
+        from r3mes.engine.load import load_model
 
     imported = time.monotonic()
     do(lambda: heart.took("import", imported - began))
     loaded = load_model(
         model,
         engine,
-        progress=lambda share, detail: do(lambda: heart.advance(share, detail)),
-        located=lambda path: do(lambda: heart.found(_located(served_name(model), path))),
+        folder=folder,
+        progress=progress,
+        accepted=lambda path: do(lambda: heart.found(_located(served_name(model), path))),
     )
     read = time.monotonic()
     do(lambda: heart.took("load", read - imported))
@@ -75,16 +85,23 @@ def _load_portable(model: ModelSettings, engine: EngineSettings, *, heart: Heart
 
 
 def _import(engine: EngineSettings) -> None:
-    """The slow part of importing, once. Raises StartError when a library is not installed."""
+    """The slow part of importing, once."""
     gc.disable()  # of a hundred thousand new objects none is garbage
     try:
         _set_threads(engine)
         importlib.import_module("r3mes.engine.load")
+    finally:
+        gc.enable()
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Imports in this block that find no library raise a StartError that says what to install."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         wanted = f"{error.name} is not installed: a model needs `pip install 'r3mes[engine]'`"
         raise StartError(wanted) from error
-    finally:
-        gc.enable()
 
 
 def _set_threads(engine: EngineSettings) -> None:

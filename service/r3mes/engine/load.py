@@ -1,6 +1,6 @@
 """From settings to a model that is ready to run, or to the one reason why it cannot be.
 
-Owns the order of things: locate, check files, choose class and type, read, probe, size the cache.
+Owns the order of things: check files, choose class and type, read, probe, size the cache.
 Knows nothing of scheduling or of the wire.
 """
 
@@ -22,7 +22,7 @@ from r3mes.engine.messages import ModelInfo
 from r3mes.engine.pool_size import LayerShape, Pool, pool_size
 from r3mes.engine.portable import PortableRunner
 from r3mes.engine.probe import compare, probe_pool, survey
-from r3mes.engine.source import Progress, locate, served_name
+from r3mes.engine.source import Progress, served_name
 from r3mes.engine.weights import choose_device, choose_dtype, read_weights, refuse_too_large
 from r3mes.errors import StartError
 from r3mes.settings import EngineSettings, ModelSettings
@@ -60,16 +60,19 @@ def load_model(
     model: ModelSettings,
     engine: EngineSettings,
     *,
+    folder: Path,
     progress: Progress,
-    located: Callable[[str], None],
+    accepted: Callable[[str], None],
 ) -> LoadedModel:
-    """Raises StartError with one line that says why the model cannot be served."""
-    folder = locate(model, progress=progress)
+    """Raises StartError with one line that says why the model in `folder` cannot be served.
+
+    `accepted` hears of the folder before the weights are read: its tokenizer can be loaded then.
+    """
     weights = check_files(folder)
     config = build_config(read_config(folder))
     native_class = model_class(config)
     longest = choose_length(model.max_len, config)
-    located(str(folder))
+    accepted(str(folder))
     progress(0.1, f"reading {weights.elements / 1e6:.1f} million weights")
     native = read_native(model, folder, config, weights, native_class=native_class)
     progress(0.7, "comparing attention with the architecture's own")

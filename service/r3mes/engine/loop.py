@@ -30,7 +30,7 @@ from r3mes.settings import EngineSettings
 logger = logging.getLogger(__name__)
 
 Deliver = Callable[[str, Delivery], None]
-AbortReason = Literal["client", "deadline", "worker_died", "error"]
+AbortReason = Literal["client", "stop_string", "deadline", "worker_died", "error"]
 PAST_DEADLINE = "The request's deadline has passed."
 ROW_FAILED = "The model failed on this request."
 FAILURES = 3  # whole batches that may fail in a row before the runner counts as broken
@@ -100,11 +100,11 @@ class Engine:
         self._scheduler.add(sequence)
         self._next_deadline = min(self._next_deadline, sequence.deadline)
 
-    def abort(self, worker: str, streams: list[int]) -> None:
+    def abort(self, worker: str, streams: list[int], *, reason: AbortReason = "client") -> None:
         """Stop these streams and free their blocks; ignores those that have ended already."""
         for stream in streams:
             if sequence := self._live.get((worker, stream)):
-                self._abort(sequence, reason="client")
+                self._abort(sequence, reason=reason)
                 self._tell(sequence, news.abort_news(sequence))
 
     def abort_worker(self, worker: str) -> None:

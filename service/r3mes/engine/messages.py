@@ -55,6 +55,7 @@ class Abort(Message, frozen=True):
     """Stop these streams of the sending worker and free their blocks; unknown ones are ignored."""
 
     streams: list[int]
+    reason: Literal["client", "stop_string"]  # it left, or its text has ended
 
 
 class AbortWorker(Message, frozen=True):
@@ -222,6 +223,7 @@ class ReplicaState(Message, frozen=True):
     progress: float
     detail: str
     started: float
+    started_at: int  # the same moment as seconds since the epoch
     heartbeat: float
     engine_busy: bool
     lingering: bool

@@ -96,8 +96,8 @@ def take(engine: Engine, sender: str, message: ToEngine) -> None:
     match message:
         case Submit():
             engine.submit(sender, message)
-        case Abort(streams):
-            engine.abort(sender, streams)
+        case Abort(streams, reason):
+            engine.abort(sender, streams, reason=reason)
         case AbortWorker(worker):
             engine.abort_worker(worker)
 

@@ -3,8 +3,6 @@
 `app.state.text` is set by the worker when the tokenizer is loaded.
 """
 
-import time
-
 from fastapi import Depends, FastAPI
 
 from r3mes import __version__
@@ -28,7 +26,6 @@ def build_app(settings: Settings, engine: EngineClient) -> FastAPI:
     app.state.settings = settings
     app.state.engine = engine
     app.state.text = None
-    app.state.created = time.time()
     install_keys(app, settings)
     route_errors(app)
     for module in (chat, completions, models, tokens, about):

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import zmq
 
@@ -60,10 +61,15 @@ class Job:
     params: SamplingParams
 
 
+AbortReason = Literal["client", "stop_string"]
+
+
 class Generation:
     """The news of one request, in order; made by `EngineClient.generate`."""
 
-    def __init__(self, first: int, count: int, *, abort: Callable[[list[int]], None]) -> None:
+    def __init__(
+        self, first: int, count: int, *, abort: Callable[[list[int], AbortReason], None]
+    ) -> None:
         self._first = first
         self._abort = abort
         self.unfinished = set(range(first, first + count))
@@ -91,7 +97,7 @@ class Generation:
         stream = self._first + index
         if stream in self.unfinished:
             self.unfinished.discard(stream)
-            self._abort([stream])
+            self._abort([stream], "stop_string")
 
     def take(self, update: Update) -> None:
         self._news.append((update.stream - self._first, update))
@@ -214,10 +220,10 @@ class EngineClient:
         for stream in streams:
             self._streams.pop(stream, None)
         if generation.unfinished:
-            self._abort(sorted(generation.unfinished))
+            self._abort(sorted(generation.unfinished), "client")
 
-    def _abort(self, streams: list[int]) -> None:
-        self._engine.send(encode(Abort(streams)))
+    def _abort(self, streams: list[int], reason: AbortReason) -> None:
+        self._engine.send(encode(Abort(streams, reason)))
 
     def _watch_deadline(
         self, generation: Generation, deadline: float | None

@@ -67,7 +67,7 @@ class Hub:
         on_state: Callable[[ReplicaState], None],
         on_worker_failure: Callable[[str], None],
     ) -> None:
-        self.status = Status(wanted=workers, started=time.monotonic())
+        self.status = Status(wanted=workers, started=time.monotonic(), started_at=int(time.time()))
         self._metrics = metrics
         self._on_state = on_state
         self._on_worker_failure = on_worker_failure

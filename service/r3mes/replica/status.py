@@ -16,6 +16,7 @@ class Status:
 
     wanted: int
     started: float
+    started_at: int  # seconds since the epoch
     report: EngineReport | None = None
     ready_workers: int = 0
     was_ready: bool = False
@@ -57,6 +58,7 @@ class Status:
             progress=progress,
             detail=detail,
             started=self.started,
+            started_at=self.started_at,
             heartbeat=report.at if report else self.started,
             engine_busy=bool(stats.running or stats.waiting),
             lingering=self.lingering,

@@ -29,8 +29,9 @@ def runner(folder: Path) -> PortableRunner:
     return load_model(
         ModelSettings(source=str(folder), device="cpu"),
         EngineSettings(kv_blocks=8, block_size=4),
+        folder=folder,
         progress=lambda share, detail: None,
-        located=lambda path: None,
+        accepted=lambda path: None,
     ).runner
 
 

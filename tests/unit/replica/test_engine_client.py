@@ -116,7 +116,7 @@ async def test_leaving_early_aborts_only_what_is_unfinished(pair: Pair) -> None:
         others.deliver(Update(first.stream, [7], finish="stop"))
         await anext(news)
 
-    assert Abort([second.stream]) == await others.next_of(Abort, others.asked)
+    assert Abort([second.stream], "client") == await others.next_of(Abort, others.asked)
 
 
 @pytest.mark.parametrize(

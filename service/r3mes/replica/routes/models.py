@@ -35,6 +35,6 @@ def info_of(request: Request) -> ModelInfo | None:
 
 
 def describe(info: ModelInfo, request: Request) -> Model:
-    created = int(request.app.state.created)
+    created = request.app.state.engine.state.started_at
     root = request.app.state.settings.model.source
     return Model(id=info.name, created=created, root=root, max_model_len=info.max_len)
