@@ -4,8 +4,6 @@ import pytest
 
 from r3mes.engine.fake import EOS
 from r3mes.engine.messages import Finish
-from r3mes.engine.runner import Batch, RowResult
-from r3mes.errors import EngineCrash
 from support.engine import FakeEngine, answer
 
 
@@ -347,58 +345,13 @@ def test_the_snapshot_tells_the_blocks_apart() -> None:
     assert (2, 2, 60) == (stats.blocks_used, stats.blocks_cached, stats.blocks_free)
 
 
-class Brittle:
-    """Fails whole batches, or single rows, as it is told."""
+def test_an_abort_is_counted_by_its_reason() -> None:
+    fake = FakeEngine()
+    fake.submit(1, [1], max_tokens=50)
+    fake.submit(2, [2], max_tokens=50)
+    fake.step()
+    fake.engine.abort("w", [1], reason="stop_string")
+    fake.engine.abort("w", [2])
+    fake.step()
 
-    num_blocks, vocab_size = 64, 259
-
-    def __init__(self, *, broken: set[int]) -> None:
-        self.broken = broken  # passes that raise
-        self.passes = 0
-        self.bad_prompt: list[int] = []
-
-    def run(self, batch: Batch) -> list[RowResult]:
-        self.passes += 1
-        if self.passes in self.broken:
-            raise ArithmeticError("the device is on fire")
-        return [
-            RowResult(error="not finite")
-            if list(row.tokens) == self.bad_prompt
-            else RowResult(token=65)
-            for row in batch.rows
-        ]
-
-
-def test_a_failing_row_ends_alone() -> None:
-    runner = Brittle(broken=set())
-    runner.bad_prompt = [6, 6]
-    fake = FakeEngine(runner=runner)
-    fake.submit(1, [6, 6])
-    fake.submit(2, [5], max_tokens=2)
-    fake.finish()
-
-    assert ("error", "internal_error") == (fake.ledger.last(1).finish, fake.ledger.last(1).error)
-    assert "not finite" not in (fake.ledger.last(1).message or "")
-    assert [65, 65] == fake.ledger.ids(2)
-    assert {"error": 1} == fake.engine.stats.aborts
-
-
-def test_a_failing_batch_ends_its_rows_and_the_engine_goes_on() -> None:
-    fake = FakeEngine(runner=Brittle(broken={1}), max_batch=1)
-    fake.submit(1, [1])
-    fake.submit(2, [2], max_tokens=2)
-    fake.finish()
-
-    assert "internal_error" == fake.ledger.last(1).error
-    assert [65, 65] == fake.ledger.ids(2)
-
-
-def test_three_failing_batches_in_a_row_end_the_engine() -> None:
-    fake = FakeEngine(runner=Brittle(broken={1, 2, 4, 5, 6}), max_batch=1)
-    for stream in range(6):
-        fake.submit(stream, [1], max_tokens=1)
-    fake.step(5)
-
-    with pytest.raises(EngineCrash):
-        fake.step()
-    assert "internal_error" == fake.ledger.last(5).error
+    assert {"stop_string": 1, "client": 1} == fake.engine.stats.aborts

@@ -40,7 +40,9 @@ class Wire:
 
     def __init__(self, body: Any, *, choices: int = 1) -> None:
         self.stopped: list[int] = []
-        self.generation = Generation(0, choices, abort=self.stopped.extend)
+        self.generation = Generation(
+            0, choices, abort=lambda streams, reason: self.stopped.extend(streams)
+        )
         self.exchange = Exchange("r", "POST", "/")
         self.sent: list[dict[str, Any]] = []
         self.entered = self.aborted = False

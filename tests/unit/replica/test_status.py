@@ -22,7 +22,7 @@ def report(phase: Phase) -> EngineReport:
 
 def status(*, engine: Phase | None, ready_workers: int = 2) -> Status:
     told = None if engine is None else report(engine)
-    made = Status(wanted=2, started=0.0, report=told, ready_workers=ready_workers)
+    made = Status(wanted=2, started=0.0, started_at=0, report=told, ready_workers=ready_workers)
     made.settle()
     return made
 
