@@ -20,7 +20,8 @@ from r3mes.replica.auth import caller
 MAX_DEPTH = 64
 MAX_FIELDS = 100 << 10  # keys in one document
 
-STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+# Also one left open to the end, or else each quote in it would be tried as a start of its own.
+STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 OPENING = frozenset(b"[{")
 JSON_TYPE = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)

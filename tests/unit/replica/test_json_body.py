@@ -97,8 +97,26 @@ def test_a_flat_document_may_have_more_brackets_than_levels() -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [nested(100_000), b"7" * 100_000, b'"' + b"\\" * 500_001, b'"\\' * 300_000, b"[]," * 300_000],
-    ids=["deep", "long number", "backslashes", "quotes", "wide"],
+    [
+        nested(100_000),
+        b"7" * 100_000,
+        b'"' + b"\\" * 500_001,
+        b'"\\' * 300_000,
+        b"[]," * 300_000,
+        b"[" * 65 + b'"' + b'\\"' * (512 << 10),
+        b"[" * 65 + b'"' + b"\\" * ((1 << 20) + 1),
+        b":" * 200_000 + b'"' * 800_001,
+    ],
+    ids=[
+        "deep",
+        "long number",
+        "backslashes",
+        "quotes",
+        "wide",
+        "quotes in a string left open",
+        "backslashes in a string left open",
+        "empty strings",
+    ],
 )
 def test_hostile_bodies_are_refused_in_linear_time(raw: bytes) -> None:
     began = time.perf_counter()
