@@ -90,6 +90,8 @@ class BackendCodec:
     """Over a `tokenizers.Tokenizer`."""
 
     def __init__(self, backend: Any) -> None:
+        backend.no_truncation()  # what training left in the file would cut and pad every prompt
+        backend.no_padding()
         added = backend.get_added_tokens_decoder()
         self.added_tokens = {entry.content: bool(entry.special) for entry in added.values()}
         self.longest_token = longest_token(backend)

@@ -84,6 +84,19 @@ def test_special_tokens_are_added_where_the_tokenizer_says_so() -> None:
     assert 1 != codec.encode("he", add_special_tokens=False)[0]
 
 
+def test_what_training_left_in_the_file_neither_cuts_nor_pads_a_prompt(tmp_path: Path) -> None:
+    backend = tokenizers_made.byte_level()
+    backend.enable_truncation(4)
+    backend.enable_padding(length=64)
+    folder = tokenizers_made.save(backend, tmp_path)
+    codec = load_text_model(info_of(path=str(folder)), None).codec
+
+    for text in ("hello wim", "hi"):
+        assert CODECS["byte_level"].encode(text, add_special_tokens=False) == codec.encode(
+            text, add_special_tokens=False
+        )
+
+
 def test_no_id_stands_for_more_bytes_than_promised() -> None:
     codec = CODECS["byte_level"]
 
