@@ -26,6 +26,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
         assert 0 == replica.stop(signal.SIGINT)
 
 
+def test_no_code_in_the_current_folder_is_run_by_any_process(tmp_path: Path) -> None:
+    folder, marks = tmp_path / "checkpoint", tmp_path / "marks"
+    folder.mkdir()
+    marks.mkdir()
+    for name in ("json", "asyncio", "zmq", "pydantic", "r3mes", "gunicorn", "uvloop", "msgspec"):
+        (folder / f"{name}.py").write_text(f"open({str(marks / name)!r}, 'w')\nraise SystemExit\n")
+
+    with running_replica(tmp_path / "run", SLOW, command="serve", cwd=folder) as replica:
+        assert 200 == complete(replica.wait_ready()).status_code
+    assert [] == list(marks.iterdir())
+
+
 def test_a_killed_engine_ends_every_request_with_engine_crash_and_the_replica_with_1(
     start_replica: Start,
 ) -> None:

@@ -32,14 +32,17 @@ Settings = Mapping[str, object]
 class Replica:
     """`r3mes replica` (or another command that serves) as a child of the test."""
 
-    def __init__(self, folder: Path, settings: Settings, *, command: str = "replica") -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, *, command: str = "replica", cwd: Path | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log_file = folder / "log"
         self.out_file = folder / "out"
         self._seen: set[psutil.Process] = set()
         with self.log_file.open("wb") as log, self.out_file.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "r3mes", command],
+                [sys.executable, "-P", "-m", "r3mes", command],
+                cwd=cwd,
                 env=environment(folder, settings),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -172,10 +175,10 @@ class Replica:
 
 @contextmanager
 def running_replica(
-    folder: Path, settings: Settings, *, command: str = "replica"
+    folder: Path, settings: Settings, *, command: str = "replica", cwd: Path | None = None
 ) -> Iterator[Replica]:
     """Stopped at the end if it still runs, and then nothing of it may be left."""
-    replica = Replica(folder, settings, command=command)
+    replica = Replica(folder, settings, command=command, cwd=cwd)
     try:
         yield replica
         if replica.process.poll() is None:
@@ -187,11 +190,12 @@ def running_replica(
 
 def environment(folder: Path, settings: Settings) -> dict[str, str]:
     """This process's environment with our settings alone, by their dotted names."""
+    path = [str(SERVICE), os.environ.get("PYTHONPATH")]
     ours = {"server.port": 0, "engine.threads": 1, "telemetry.log_format": "json", **settings}
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("R3MES_")},
         **{f"R3MES_{name.replace('.', '__').upper()}": str(it) for name, it in ours.items()},
-        "PYTHONPATH": os.pathsep.join([str(SERVICE), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),  # an empty part is the current folder
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -77,9 +77,9 @@ class Children:
     ) -> Child:
         """Run `python -m module` and tell it `payload`."""
         popen = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-            [sys.executable, "-m", module],
+            [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if name not in FOREIGN},
+            env=environment(),
             pass_fds=pass_fds,
             start_new_session=True,
         )
@@ -101,6 +101,12 @@ class Children:
             child = self._by_pid.pop(pid, None)
             if child is not None:
                 child.ended(os.waitstatus_to_exitcode(status))
+
+
+def environment() -> dict[str, str]:
+    """A child's. Code is never found in the current folder, which may be one with a checkpoint."""
+    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    return {**kept, "PYTHONSAFEPATH": "1"}  # for what a library may start
 
 
 def describe_exit(code: int) -> str:

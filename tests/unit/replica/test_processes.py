@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from r3mes.replica.processes import Children, describe_exit
+from r3mes.replica.processes import Children, describe_exit, environment
 from support.replica import wait_for
 
 ECHO = "import os, sys; sys.stdout.close(); os._exit(len(os.read(0, 100)))"
@@ -18,6 +18,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 pathlib.Path(json.loads(os.read(0, 1000))["ready"]).touch()
 os.read(0, 1)
 """
+TRUSTING = "import os, json, zmq; os.read(0, 100); os._exit(7)"
 CURIOUS = "import os; os.read(0, 100); os._exit(len(os.listdir('/dev/fd')))"
 
 
@@ -27,6 +28,7 @@ async def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     for name, text in (("echo", ECHO), ("obedient", OBEDIENT), ("stubborn", STUBBORN)):
         (tmp_path / f"{name}_child.py").write_text(text)
     (tmp_path / "curious_child.py").write_text(CURIOUS)
+    (tmp_path / "trusting_child.py").write_text(TRUSTING)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     ours = Children()
     ours.open()
@@ -68,6 +70,19 @@ async def test_no_child_holds_the_lifeline_of_another(children: Children) -> Non
     beside = children.start("curious", "curious_child", {})
 
     assert before == await beside.exited
+
+
+async def test_nothing_in_the_current_folder_is_run_by_a_child_or_its_children(
+    children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    for name in ("json", "zmq", "trusting_child"):
+        (checkpoint / f"{name}.py").write_text("import os; os._exit(66)")
+    monkeypatch.chdir(checkpoint)
+
+    assert 7 == await children.start("trusting", "trusting_child", {}).exited
+    assert "1" == environment()["PYTHONSAFEPATH"]
 
 
 @pytest.mark.parametrize(
