@@ -17,7 +17,7 @@ from r3mes.protocol.generation import GenerationBody
 from r3mes.replica.choice import Reading
 from r3mes.replica.engine_client import Job
 from r3mes.replica.text.model import too_long
-from r3mes.settings import LimitSettings
+from r3mes.settings import EngineSettings, LimitSettings
 
 SEED_BITS = 63
 
@@ -28,6 +28,7 @@ class Door:
 
     info: ModelInfo
     limits: LimitSettings
+    engine: EngineSettings
     field: str
 
 
@@ -41,6 +42,7 @@ def jobs_of(
     """One job a choice, prompt-major: choice k of prompt i is number i * n + k."""
     check_ids(body, door.info)
     n = body.n or 1
+    check_room(n, len(prompts), engine=door.engine)
     seed = secrets.randbits(SEED_BITS) if body.seed is None else body.seed
     jobs = []
     for prompt in prompts:
@@ -50,6 +52,17 @@ def jobs_of(
             Job(prompt, msgspec.structs.replace(params, seed=derived(seed, k))) for k in range(n)
         ]
     return jobs
+
+
+def check_room(n: int, prompts: int, *, engine: EngineSettings) -> None:
+    """A request is taken as a whole; one that an idle engine has no room for never would be."""
+    most = engine.max_waiting + engine.max_batch
+    if n * prompts <= most:
+        return
+    message = f"Prompts x n is at most {most}."
+    if prompts > 1:
+        raise InvalidRequest(message, param="prompt", code="too_many_prompts")
+    raise InvalidRequest(message, param="n")
 
 
 def check_ids(body: GenerationBody, info: ModelInfo) -> None:

@@ -9,17 +9,26 @@ from r3mes.errors import ContextTooLong, InvalidRequest
 from r3mes.protocol.completions import CompletionBody
 from r3mes.replica.engine_client import Job
 from r3mes.replica.sampling import Door, cut_prompt, derived, jobs_of
-from r3mes.settings import LimitSettings
+from r3mes.settings import EngineSettings, LimitSettings
 from support.model_info import info_of
 
 PROMPT = list(range(10))
 
 
 def jobs(
-    *prompts: list[int], info: Any = None, limits: LimitSettings | None = None, **fields: Any
+    *prompts: list[int],
+    info: Any = None,
+    limits: LimitSettings | None = None,
+    engine: EngineSettings | None = None,
+    **fields: Any,
 ) -> list[Job]:
     body = CompletionBody(prompt="x", **fields)
-    door = Door(info or info_of(max_len=100), limits or LimitSettings(), field="prompt")
+    door = Door(
+        info or info_of(max_len=100),
+        limits or LimitSettings(),
+        engine or EngineSettings(),
+        field="prompt",
+    )
     return jobs_of(body, prompts or [PROMPT], door=door)
 
 
@@ -115,6 +124,21 @@ def test_the_budget_of_a_request_bounds_all_its_choices_together() -> None:
     with pytest.raises(InvalidRequest, match="at most 100"):
         jobs([1], [2], n=4, max_tokens=13, limits=limits)
     assert 12 == jobs([1], [2], n=4, max_tokens=12, limits=limits)[0].params.max_tokens
+
+
+@pytest.mark.parametrize(
+    ("prompts", "n", "error"),
+    [(2, 3, ("too_many_prompts", "prompt")), (1, 6, ("invalid_value", "n"))],
+)
+def test_more_choices_than_an_idle_engine_has_room_for_are_refused_for_good(
+    prompts: int, n: int, error: tuple[str, str]
+) -> None:
+    engine = EngineSettings(max_waiting=3, max_batch=2)
+
+    with pytest.raises(InvalidRequest, match="at most 5") as caught:
+        jobs(*[PROMPT] * prompts, n=n, engine=engine)
+    assert error == (caught.value.code, caught.value.param)
+    assert 5 == len(jobs(n=5, engine=engine))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from r3mes.replica.json_body import JsonRoute
 from r3mes.replica.openapi import events
 from r3mes.replica.routes.generate import answer_to, check, identity, respond
 from r3mes.replica.routes.service import Ready
-from r3mes.replica.sampling import Door, cut_prompt, jobs_of
+from r3mes.replica.sampling import cut_prompt, jobs_of
 from r3mes.replica.text.model import ChatOptions
 
 router = APIRouter(route_class=JsonRoute, tags=["generation"])
@@ -33,7 +33,7 @@ async def create_chat_completion(body: ChatBody, service: Ready) -> Response:
     cut = body.truncate_prompt_tokens is not None
     ids = await service.text.encode_chat(body.messages, options_of(body), cut=cut)
     prompt = cut_prompt(ids, body, service.info)
-    door = Door(service.info, service.settings.limits, field="messages")
+    door = service.door("messages")
     answer = answer_to(body, jobs_of(body, [prompt], door=door), service)
     kind = "chat.completion.chunk" if body.stream else "chat.completion"
     shape = ChatShape(body, answer, identity(body, service, prefix="chatcmpl", kind=kind))

@@ -9,7 +9,7 @@ from r3mes.replica.json_body import JsonRoute
 from r3mes.replica.openapi import events
 from r3mes.replica.routes.generate import answer_to, check, identity, respond
 from r3mes.replica.routes.service import Ready, Service
-from r3mes.replica.sampling import Door, cut_prompt, in_vocabulary, jobs_of
+from r3mes.replica.sampling import cut_prompt, in_vocabulary, jobs_of
 
 router = APIRouter(route_class=JsonRoute, tags=["generation"])
 
@@ -28,7 +28,7 @@ async def create_completion(body: CompletionBody, service: Ready) -> Response:
     """
     deadline = check(body, service)
     prompts = [await ids_of(prompt, body, service) for prompt in body.prompt]
-    door = Door(service.info, service.settings.limits, field="prompt")
+    door = service.door("prompt")
     jobs = jobs_of(body, prompts, door=door, prompt_logprobs=body.prompt_alternatives())
     answer = answer_to(body, jobs, service)
     name = identity(body, service, prefix="cmpl", kind="text_completion")

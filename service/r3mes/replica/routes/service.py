@@ -9,6 +9,7 @@ from r3mes.engine.messages import ModelInfo
 from r3mes.errors import ModelLoading, ModelNotFound
 from r3mes.replica.engine_client import EngineClient
 from r3mes.replica.exchange import Exchange, exchange_of
+from r3mes.replica.sampling import Door
 from r3mes.replica.text.model import TextModel
 from r3mes.settings import Settings
 
@@ -34,6 +35,10 @@ class Service:
         if name is not None and name not in self.names():
             message = f"The model `{name[:MOST_ECHOED]}` does not exist."
             raise ModelNotFound(message, param="model")
+
+    def door(self, field: str) -> Door:
+        """`field` is where the prompt stands in the body."""
+        return Door(self.info, self.settings.limits, self.settings.engine, field)
 
     def names(self) -> tuple[str, ...]:
         """The served name, and the source that it was started with."""
