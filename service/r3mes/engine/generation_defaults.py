@@ -4,16 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from r3mes.bounds import BOUNDS
 from r3mes.engine.checkpoint import read_json
 from r3mes.errors import StartError
-
-BOUNDS = {
-    "temperature": (0.0, 100.0),
-    "top_p": (0.0, 1.0),
-    "top_k": (0.0, float(1 << 31)),
-    "min_p": (0.0, 1.0),
-    "repetition_penalty": (1e-6, 100.0),
-}
 
 
 def sampling(folder: Path) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from r3mes.bounds import BOUNDS
 from r3mes.protocol.problems import problem
 
 MOST_STOPS = 16
@@ -89,6 +90,11 @@ def chooser(values: tuple[str, ...]) -> Callable[[Any], Any]:
     return choose
 
 
+def within(name: str) -> Any:
+    least, most = BOUNDS[name]
+    return Field(ge=least, le=most)
+
+
 TokenId = Annotated[int, BeforeValidator(token_id), Field(ge=0)]
 TokenIds = Annotated[list[TokenId], Field(fail_fast=True)]
 StopText = Annotated[str, Field(min_length=1, max_length=MOST_STOP_CHARS)]
@@ -113,12 +119,12 @@ Bias = Annotated[float, Field(ge=-MOST_BIAS, le=MOST_BIAS)]
 LogitBias = Annotated[dict[int, Bias], BeforeValidator(id_keys)]
 Seed = Annotated[int, Field(ge=-INT64, lt=INT64)]
 Count = Annotated[int, Field(ge=1, lt=1 << 31)]
-Temperature = Annotated[float, Field(ge=0, le=2)]
-TopP = Annotated[float, Field(gt=0, le=1)]
-TopK = Annotated[int, Field(ge=-1, le=1 << 20)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Temperature = Annotated[float, within("temperature")]
+TopP = Annotated[float, within("top_p"), Field(gt=0)]
+TopK = Annotated[int, within("top_k")]
+MinP = Annotated[float, within("min_p")]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
-RepetitionPenalty = Annotated[float, Field(gt=0, le=100)]
+RepetitionPenalty = Annotated[float, within("repetition_penalty")]
 UserId = Annotated[str, Field(max_length=512)]
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],

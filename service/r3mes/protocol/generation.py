@@ -11,10 +11,10 @@ from r3mes.protocol.fields import (
     Count,
     LogitBias,
     Metadata,
+    MinP,
     Penalty,
     RepetitionPenalty,
     Seed,
-    Share,
     Stops,
     Temperature,
     TokenIds,
@@ -109,7 +109,7 @@ class GenerationBody(Body):
     temperature: Temperature | None = None
     top_p: TopP | None = None
     top_k: TopK | None = Field(None, description="0 and -1 turn it off.")
-    min_p: Share | None = None
+    min_p: MinP | None = None
     repetition_penalty: RepetitionPenalty | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None

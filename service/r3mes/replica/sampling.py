@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from r3mes.bounds import GREEDY_BELOW
 from r3mes.engine.messages import ModelInfo, SamplingParams
 from r3mes.errors import InvalidRequest
 from r3mes.protocol.generation import GenerationBody
@@ -104,8 +105,9 @@ def params_of(
         given: float | None = getattr(body, name)
         return defaults.get(name, neutral) if given is None else given
 
+    temperature = value("temperature", 1.0)
     return SamplingParams(
-        temperature=value("temperature", 1.0),
+        temperature=temperature if temperature >= GREEDY_BELOW else 0.0,
         top_p=value("top_p", 1.0),
         top_k=max(0, int(value("top_k", 0))),
         min_p=value("min_p", 0.0),

@@ -69,6 +69,12 @@ def test_the_model_s_defaults_stand_where_the_client_is_silent() -> None:
     )
 
 
+@pytest.mark.parametrize(("wanted", "used"), [(1e-50, 0.0), (9e-6, 0.0), (1e-5, 1e-5)])
+def test_a_temperature_too_small_to_divide_by_is_greedy(wanted: float, used: float) -> None:
+    assert used == params(temperature=wanted).temperature
+    assert used == params(info=info_of(defaults={"temperature": wanted})).temperature
+
+
 def test_choices_stand_prompt_by_prompt() -> None:
     found = jobs([1], [2], n=2, seed=7)
 
