@@ -1,6 +1,7 @@
 """Whoever dies first, clients are told, nothing is left running and the exit status says it."""
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from support.completions import DONE, complete, error_code, stream
-from support.replica import Replica, environment, running_replica, wait_for
+from support.replica import SERVICE, Replica, environment, running_replica, wait_for
 
 Start = Callable[..., Replica]
 SLOW = {"engine.runner": "fake", "engine.fake_step_ms": 20}
@@ -139,14 +140,18 @@ def test_an_engine_that_cannot_start_is_one_clear_sentence(
     assert "torch" in last_line(failed)
 
 
-def test_a_chat_template_that_is_not_there_is_one_clear_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("runner", ["fake", "portable"])
+def test_a_chat_template_that_is_not_there_is_one_clear_sentence(
+    tmp_path: Path, runner: str
+) -> None:
     template = tmp_path / "nothing.jinja"
 
     failed = start_in_vain(
-        tmp_path, {"engine.runner": "fake", "model.chat_template": str(template)}
+        tmp_path, {"engine.runner": runner, "model.chat_template": str(template)}
     )
 
     assert 2 == failed.returncode
+    assert 1 == len(failed.stderr.splitlines())
     assert f"r3mes: The chat template {template} cannot be read." == last_line(failed)
 
 
@@ -175,11 +180,61 @@ def test_serve_starts_a_dead_replica_again_and_says_so(served: Replica) -> None:
 
     first.kill()
 
-    wait_for(lambda: "starting it again in 1 s" in served.log, "a word about it")
+    wait_for(lambda: "starting it again in 2 s" in served.log, "a word about it")
     wait_for(lambda: served.is_ready() and served.engine.pid != first.pid, "another engine")
     assert 200 == complete(served).status_code
     assert f"is ready at {served.url}" in served.out
     assert f"curl {served.url}/v1/chat/completions" in served.out
+
+
+@pytest.mark.parametrize("victim", ["engine", "web"])
+def test_a_part_that_is_killed_during_the_start_is_worth_another_start(
+    start_replica: Start, victim: str
+) -> None:
+    replica = start_replica({"engine.runner": "fake", "engine.fake_step_ms": 300})
+    wait_for(lambda: len(replica.processes()) >= 3, "supervisor, engine, workers' parent")
+
+    getattr(replica, victim).kill()
+
+    assert 1 == replica.wait_end()
+    (end,) = replica.logged("the replica ends")
+    assert "killed by SIGKILL" in end["reason"]
+
+
+def test_a_start_that_fails_after_a_good_one_is_tried_again(start_replica: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    served = start_replica({**SLOW, "server.port": port}, command="serve").wait_ready()
+
+    served.supervisor.kill()
+    with wait_for(lambda: listener_on(port), "the port of the dead replica"):
+        wait_for(lambda: "is in use" in served.log, "a start in vain")
+        wait_for(lambda: "exit code 2); starting it again" in served.log, "another try")
+
+    wait_for(served.is_ready, "readiness again")
+    assert 0 == served.stop()
+
+
+def listener_on(port: int) -> socket.socket | None:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return None
+
+
+def test_the_first_process_of_a_container_ends_by_sigterm_however_early(tmp_path: Path) -> None:
+    asked_to_end = "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n"
+    (tmp_path / "typer.py").write_text(asked_to_end)  # in the middle of the imports
+    program = "from r3mes.__main__ import main; main()"
+
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        env={**environment(tmp_path, {}), "PYTHONPATH": f"{tmp_path}:{SERVICE}"},
+        capture_output=True,
+        check=False,
+    )
+
+    assert (143, b"") == (ended.returncode, ended.stderr)
 
 
 def test_nothing_is_left_when_serve_itself_is_killed(start_replica: Start) -> None:

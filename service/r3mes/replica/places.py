@@ -1,4 +1,4 @@
-"""What a replica takes hold of before anything heavy starts: its address and its run folder.
+"""What a replica takes hold of before anything heavy starts: address, run folder, user's files.
 
 Each failure is one sentence for people. Knows no process.
 """
@@ -50,6 +50,16 @@ def why_not(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{host} is not an address of this machine."
     return f"Cannot listen on port {port} of {host}: {error.strerror}."
+
+
+def check_template(path: Path | None) -> None:
+    """Raises StartError when the user's chat template cannot be read."""
+    if path is None:
+        return
+    try:
+        path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"The chat template {path} cannot be read.") from error
 
 
 def url_of(listener: socket.socket) -> str:

@@ -11,11 +11,10 @@ import sys
 from collections.abc import Iterator
 
 from r3mes.replica.processes import Child, Children, describe_exit
-from r3mes.replica.supervisor import spell_out
+from r3mes.replica.supervisor import CANNOT_START, READY, spell_out
 from r3mes.settings import Settings
 
-CANNOT_START = 2  # nothing that a restart would change
-FIRST_PAUSE_S = 1.0
+FIRST_PAUSE_S = 2.0
 LONGEST_PAUSE_S = 30.0
 STEADY_S = 60.0  # a replica that lived so long earns the first pause again
 
@@ -25,6 +24,7 @@ class Serve:
         self._payload = {"settings": spell_out(settings)}
         self._children = Children()
         self._replica: Child | None = None
+        self._was_ready = False  # then a start that fails met something that passes
         self._stopped: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> int:
@@ -41,14 +41,10 @@ class Serve:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            self._replica = self._children.start(
-                "replica", "r3mes.replica.supervisor", self._payload
-            )
-            code = await self._replica.exited
-            self._replica = None
+            code = await self._live_once()
             if self._stopped.done():
                 return code if code >= 0 else 128 + self._stopped.result()
-            if code == CANNOT_START:
+            if code == CANNOT_START and not self._was_ready:
                 return code
             if loop.time() - began > STEADY_S:
                 pause = FIRST_PAUSE_S
@@ -57,6 +53,24 @@ class Serve:
             if self._stopped.done():
                 return 128 + self._stopped.result()
             pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    async def _live_once(self) -> int:
+        """One replica from its start to its exit status."""
+        said, tie = os.pipe()
+        try:
+            self._replica = self._children.start(
+                "replica",
+                "r3mes.replica.supervisor",
+                {**self._payload, "tie": tie},
+                pass_fds=(tie,),
+            )
+            os.close(tie)
+            code = await self._replica.exited
+            self._replica = None
+            self._was_ready |= os.read(said, len(READY)) == READY
+        finally:
+            os.close(said)
+        return code
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -24,13 +24,14 @@ from r3mes.replica.drain import drain
 from r3mes.replica.exits import Exits
 from r3mes.replica.hub import Hub
 from r3mes.replica.keys import load_keys
-from r3mes.replica.places import listen, run_folder, url_of
+from r3mes.replica.places import check_template, listen, run_folder, url_of
 from r3mes.replica.processes import Children, describe_exit
 from r3mes.settings import Settings
 from r3mes.telemetry import logs
 from r3mes.telemetry.metrics import ReplicaMetrics
 
-FAILED = 1  # exit status when a part died; a start that cannot work exits with 2, like the CLI
+FAILED = 1  # exit status when a part died, so that a restart may help
+CANNOT_START = 2  # nothing that a restart would change; the CLI's status for a StartError
 ANSWER_S = 2.0  # time that workers have to answer what was in flight when the engine died
 LAST_WORD_S = 0.5  # time in which the last report of an engine that gave up arrives
 WEB_GRACE_S = 6.0  # closing connections, sending the last spans
@@ -38,6 +39,7 @@ FAILED_WEB_GRACE_S = 2.0  # nothing is left to wait for
 ENGINE_GRACE_S = 2.0
 TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes shows what is written there
 MOST_REASON = 1000  # characters
+READY = b"r"
 
 log = logging.getLogger("r3mes.replica")  # this module may run as __main__
 
@@ -51,9 +53,10 @@ class Stop:
 
 @dataclass(frozen=True)
 class Failure:
-    """The replica cannot go on."""
+    """The replica cannot go on. `told` is a part's own word that it never could, not its death."""
 
     reason: str
+    told: bool
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,18 @@ Cause = Stop | Failure | ParentGone
 
 
 class Supervisor:
-    def __init__(self, settings: Settings, *, announce: bool, tied: bool) -> None:
+    def __init__(self, settings: Settings, *, announce: bool, tie: int | None) -> None:
         self._settings = settings
         self._announce = announce
-        self._tied = tied
+        self._tie = tie
+        self._told_ready = False
         self._causes: asyncio.Queue[Cause] = asyncio.Queue()
         self._children = Children()
 
     async def run(self) -> int:
         """The exit status; raises StartError when the start cannot work."""
         load_keys(self._settings)  # a bad list is told here, not by a worker that cannot start
+        check_template(self._settings.model.chat_template)
         with (
             contextlib.closing(listen(self._settings.server)) as listener,
             run_folder() as folder,
@@ -99,7 +104,7 @@ class Supervisor:
             workers=self._settings.server.workers,
             metrics=ReplicaMetrics(),
             on_state=lambda state: self._notice(state, console),
-            on_worker_failure=lambda reason: self._causes.put_nowait(Failure(reason)),
+            on_worker_failure=lambda reason: self._causes.put_nowait(Failure(reason, told=True)),
         )
         self._exits = Exits(self._hub.worker_exited)
         self._children.open()
@@ -144,7 +149,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._causes.put_nowait, Stop(number))
-        if self._tied:
+        if self._tie is not None:
             loop.add_reader(STDIN, self._notice_parent)
         try:
             yield
@@ -163,17 +168,21 @@ class Supervisor:
             console.show(state)
         report = self._hub.status.report
         if report is not None and report.phase == "failed" and self._hub.status.failure is None:
-            self._causes.put_nowait(Failure(report.detail))
+            self._causes.put_nowait(Failure(report.detail, told=True))
+        if self._tie is not None and self._hub.status.was_ready and not self._told_ready:
+            self._told_ready = True
+            with contextlib.suppress(OSError):  # the parent is gone, which standard input tells
+                os.write(self._tie, READY)
 
     def _engine_exited(self, code: int) -> None:
         reason = f"The engine ended: {describe_exit(code)}."
         delay = LAST_WORD_S if code > 0 else 0.0
         loop = asyncio.get_running_loop()
-        loop.call_later(delay, self._causes.put_nowait, Failure(reason))
+        loop.call_later(delay, self._causes.put_nowait, Failure(reason, told=False))
 
     def _web_exited(self, code: int) -> None:
         reason = f"The parent of the API workers ended: {describe_exit(code)}."
-        self._causes.put_nowait(Failure(reason))
+        self._causes.put_nowait(Failure(reason, told=False))
 
     # The end.
 
@@ -191,8 +200,8 @@ class Supervisor:
                 return 128 + number
             case ParentGone():
                 return FAILED
-            case Failure(reason):
-                return await self._fail(reason)
+            case Failure():
+                return await self._fail(cause)
 
     async def _drain(self, stop: Stop) -> Cause | None:
         """None when it went to its end, else what came between."""
@@ -215,18 +224,18 @@ class Supervisor:
             return between.result()
         return draining.result()
 
-    async def _fail(self, reason: str) -> int:
+    async def _fail(self, failure: Failure) -> int:
         was_ready = self._hub.status.was_ready
-        self._hub.fail(reason)
+        self._hub.fail(failure.reason)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_S):
                 await self._hub.idle()
         self._engine.kill()
         await self._stop_children(web_grace=FAILED_WEB_GRACE_S)
-        leave_reason(reason)
-        if not was_ready:
-            raise StartError(reason)
-        log.error("the replica ends", extra={"reason": reason})
+        leave_reason(failure.reason)
+        if failure.told and not was_ready:
+            raise StartError(failure.reason)
+        log.error("the replica ends", extra={"reason": failure.reason})
         return FAILED
 
     async def _stop_children(self, *, web_grace: float) -> None:
@@ -249,26 +258,26 @@ def leave_reason(reason: str, *, place: Path = TERMINATION_LOG) -> None:
             place.write_text(f"{reason[:MOST_REASON]}\n")
 
 
-def run_replica(settings: Settings, *, announce: bool | None = None, tied: bool = False) -> int:
+def run_replica(settings: Settings, *, announce: bool | None = None, tie: int | None = None) -> int:
     """Serve until told to stop; returns the exit status. Raises StartError.
 
-    `announce` prints the progress of the start for people, by default on a terminal. `tied` ends
-    the replica when standard input does.
+    `announce` prints the progress of the start for people, by default on a terminal. With a `tie`
+    the replica ends when standard input does, and writes READY to that descriptor once it is.
     """
     logs.configure(settings.telemetry, role="supervisor", replica=socket.gethostname())
     if announce is None:
         announce = sys.stdout.isatty()
-    return asyncio.run(Supervisor(settings, announce=announce, tied=tied).run())
+    return asyncio.run(Supervisor(settings, announce=announce, tie=tie).run())
 
 
 def main() -> int:
     """`python -m r3mes.replica.supervisor`: a replica as the child of `r3mes serve`."""
-    settings = Settings(**lifeline.read_payload()["settings"])
+    payload = lifeline.read_payload()
     try:
-        return run_replica(settings, announce=True, tied=True)
+        return run_replica(Settings(**payload["settings"]), announce=True, tie=payload["tie"])
     except StartError as error:
         sys.stderr.write(f"r3mes: {error.message}\n")
-        return 2
+        return CANNOT_START
 
 
 if __name__ == "__main__":
