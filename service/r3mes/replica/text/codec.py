@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from r3mes.replica.text.detokenizer import ByteDetokenizer, Detokenizer, Pieces
+from r3mes.replica.text.literal import Rewriting
 
 
 class Codec(Protocol):
@@ -13,6 +14,16 @@ class Codec(Protocol):
     @property
     def added_tokens(self) -> Mapping[str, bool]:
         """Text of each added token, and whether it is a special one."""
+        ...
+
+    @property
+    def rewrite(self) -> Rewriting | None:
+        """What is done to text before `rewritten_tokens` are looked for, if there are any."""
+        ...
+
+    @property
+    def rewritten_tokens(self) -> Mapping[str, bool]:
+        """Added tokens that are looked for in rewritten text, as they stand there."""
         ...
 
     @property
@@ -42,6 +53,8 @@ class ByteCodec:
     NAMES = (b"<bos>", b"<eos>", b"<pad>")
 
     added_tokens: Mapping[str, bool] = MappingProxyType({})
+    rewritten_tokens: Mapping[str, bool] = MappingProxyType({})
+    rewrite: Rewriting | None = None
     longest_token = 1
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:

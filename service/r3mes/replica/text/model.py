@@ -4,7 +4,7 @@ Composes template, literals and codec; knows neither HTTP nor the engine.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -37,8 +37,14 @@ class TextModel:
         self.codec = codec
         self.info = info
         self._template = template
-        self._everything = Literals(codec.added_tokens)
-        self._specials = Literals(text for text, special in codec.added_tokens.items() if special)
+        self._everything = Literals(
+            codec.added_tokens, rewritten=codec.rewritten_tokens, rewrite=codec.rewrite
+        )
+        self._specials = Literals(
+            specials(codec.added_tokens),
+            rewritten=specials(codec.rewritten_tokens),
+            rewrite=codec.rewrite,
+        )
 
     async def encode(self, text: str, *, add_special_tokens: bool, cut: bool = False) -> list[int]:
         """Ids of a prompt as it stands. `cut` tells that the result may be longer than fits."""
@@ -113,6 +119,10 @@ class TextModel:
         literals = self._specials if message["role"] == "assistant" else self._everything
         marked = {key: literals.mark_all(value, mark) for key, value in message.items()}
         return {**marked, "role": message["role"]}
+
+
+def specials(tokens: Mapping[str, bool]) -> list[str]:
+    return [text for text, special in tokens.items() if special]
 
 
 def weight(message: ChatMessage) -> int:

@@ -24,6 +24,7 @@ from r3mes.replica.text.detokenizer import (
     WindowDetokenizer,
 )
 from r3mes.replica.text.forms import ByteLevelForm, form_of
+from r3mes.replica.text.literal import Rewriting
 from r3mes.replica.text.model import TextModel
 from r3mes.replica.text.template import ChatTemplate
 
@@ -94,6 +95,12 @@ class BackendCodec:
         backend.no_padding()
         added = backend.get_added_tokens_decoder()
         self.added_tokens = {entry.content: bool(entry.special) for entry in added.values()}
+        self.rewrite: Rewriting | None = backend.normalizer and backend.normalizer.normalize_str
+        self.rewritten_tokens = {
+            self.rewrite(entry.content): bool(entry.special)
+            for entry in added.values()
+            if entry.normalized and self.rewrite
+        }
         self.longest_token = longest_token(backend)
         self._backend = backend
         self._added: dict[int, str] = {token: entry.content for token, entry in added.items()}

@@ -1,5 +1,7 @@
 """What users write never becomes a control token."""
 
+# ruff: noqa: RUF001 - letters that look alike are what some tests are about
+
 import re
 import time
 
@@ -20,6 +22,46 @@ def test_no_token_is_left_whole(tokens: list[str], text: str) -> None:
 
     assert [] == [token for token in tokens if token in marked]
     assert text == marked.replace(MARK, "")
+
+
+FULL_WIDTH = {"＜": "<", "＞": ">", "Ａ": "a", "A": "a"}
+
+
+def rewritten(text: str) -> str:
+    """As a tokenizer that knows one width and one case of letters."""
+    return "".join(FULL_WIDTH.get(char, char) for char in text)
+
+
+@given(WORDS, st.text("ab<|＜ＡA", max_size=200))
+def test_no_token_shows_when_the_text_is_rewritten(tokens: list[str], text: str) -> None:
+    marked = Literals([], rewritten=tokens, rewrite=rewritten).marked(text, MARK)
+
+    assert [] == [token for token in tokens if token in rewritten(marked)]
+    assert text == marked.replace(MARK, "")
+
+
+def test_text_that_shows_no_token_is_left_as_it_is() -> None:
+    literals = Literals(["<s>"], rewritten=["<s>"], rewrite=rewritten)
+
+    assert "＜ s ＞" * 1000 == literals.marked("＜ s ＞" * 1000, MARK)
+    assert f"＜s{MARK}＞" == literals.marked("＜s＞", MARK)
+
+
+def test_a_character_that_is_rewritten_to_a_whole_token_is_refused() -> None:
+    literals = Literals([], rewritten=["<s>"], rewrite=lambda text: text.replace("§", "<s>"))
+
+    with pytest.raises(InvalidRequest):
+        literals.marked("a§", MARK)
+
+
+@pytest.mark.parametrize("text", ["＜s＞" * 100_000, "＜s" * 150_000, "＜s＞" + "a" * 300_000])
+def test_text_full_of_rewritten_tokens_is_cut_in_linear_time(text: str) -> None:
+    literals = Literals([], rewritten=["<s>"], rewrite=rewritten)
+    began = time.monotonic()
+
+    literals.marked(text, MARK)
+
+    assert time.monotonic() - began < 10
 
 
 def test_tokens_of_spaces_and_of_one_character_are_ordinary_text() -> None:
