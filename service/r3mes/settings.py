@@ -116,10 +116,16 @@ class DrainSettings(Section):
 
 class ProbeSettings(Section):
     ready_heartbeat_s: float = Field(
-        5, gt=0, description="Age of the engine's heartbeat that ends readiness."
+        5,
+        gt=0,
+        description="Age of the engine's heartbeat that ends readiness, "
+        "or 3 times the slowest step so far where that is longer.",
     )
     live_heartbeat_s: float = Field(
-        120, gt=0, description="Age of the engine's heartbeat that fails liveness."
+        120,
+        gt=0,
+        description="Age of the engine's heartbeat that fails liveness, "
+        "or 3 times the slowest step so far where that is longer.",
     )
 
 

@@ -48,7 +48,8 @@ def test_it_reports_each_phase_on_the_way_to_ready() -> None:
     assert last.model is not None
     assert (1.0, 257) == (last.progress, last.model.eos_token_ids[0])
     assert last.warm_ttft is not None
-    assert {"compile", "warm"} == set(last.phase_seconds)
+    assert 0 < last.slowest_step
+    assert {"warm"} == set(last.phase_seconds)
     assert (0, 0, 0) == (last.stats.prefix_misses, last.stats.blocks_cached, last.stats.blocks_used)
     assert [] == last.steps
 

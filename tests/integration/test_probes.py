@@ -12,6 +12,13 @@ from support.replica import Replica, running_replica, wait_for
 
 Start = Callable[..., Replica]
 SLOW_WARM_UP = {"engine.runner": "fake", "engine.fake_step_ms": 150}
+LONG_STEPS = {
+    "engine.runner": "fake",
+    "engine.max_batch": 1,
+    "engine.fake_step_ms": 600,
+    "probes.ready_heartbeat_s": 0.2,
+    "probes.live_heartbeat_s": 0.2,
+}
 QUICK_TO_NOTICE = {
     "engine.runner": "fake",
     "engine.max_batch": 1,
@@ -62,6 +69,18 @@ def test_until_it_is_warm_a_replica_lives_but_is_neither_started_nor_ready(
     assert ("warming", 200, 503, 503) in seen
     assert {200} == {live for _, live, _, _ in seen}
     assert {200} == {started for phase, _, started, _ in seen if phase == "ready"}
+
+
+def test_an_engine_that_computes_a_long_step_stays_ready(start_replica: Start) -> None:
+    replica = start_replica(LONG_STEPS).wait_ready()
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(complete, replica, max_tokens=5)
+        seen = set()
+        while not answer.done():
+            seen |= {replica.probe(path).status_code for path in ("/readyz", "/livez")}
+    assert 200 == answer.result().status_code
+    assert {200} == seen
 
 
 def test_a_hung_engine_ends_readiness_then_liveness_and_both_come_back(

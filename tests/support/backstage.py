@@ -37,7 +37,6 @@ def state(**changes: Any) -> ReplicaState:
         started=0.0,
         started_at=0,
         heartbeat=float("inf"),
-        engine_busy=False,
         lingering=False,
         cut=False,
         model=None,

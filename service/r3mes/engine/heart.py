@@ -9,6 +9,7 @@ from r3mes.engine.messages import EngineReport, EngineStats, ModelInfo, Phase, S
 
 IDLE_S = 0.5
 BUSY_S = 0.05
+MOST_GROWTH = 2  # of the slowest step, from one to the next
 
 
 class Heart:
@@ -26,6 +27,7 @@ class Heart:
         self.model: ModelInfo | None = None
         self._phase_seconds: dict[str, float] = {}
         self.warm_ttft: float | None = None
+        self._slowest_step = 0.0
 
     def enter(self, phase: Phase, detail: str) -> None:
         """A new phase, reported at once."""
@@ -49,7 +51,15 @@ class Heart:
     def took(self, phase: str, seconds: float) -> None:
         self._phase_seconds[phase] = seconds
 
+    def warmed(self, step: Step) -> None:
+        """A step of the warm-up: not served to anybody, but so long a step can take here."""
+        self._slowest_step = max(self._slowest_step, step.seconds)
+        self.beat_if_due()
+
     def record(self, step: Step) -> None:
+        """A served step. A longer context takes longer, but a stop of the machine is no step."""
+        known = self._slowest_step
+        self._slowest_step = max(known, min(step.seconds, MOST_GROWTH * known))
         self._steps.append(step)
 
     @property
@@ -74,6 +84,7 @@ class Heart:
             phase_seconds=dict(self._phase_seconds),
             model=self.model,
             warm_ttft=self.warm_ttft,
+            slowest_step=self._slowest_step,
         )
         if self._send(report):
             self._steps = []

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 Finish = Literal["stop", "length", "abort", "error"]
-Phase = Literal["starting", "loading", "warming", "ready", "draining", "stopped", "failed"]
+Phase = Literal["starting", "loading", "warming", "ready", "draining", "failed"]
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
@@ -162,9 +162,10 @@ class EngineReport(Message, frozen=True):
     detail: str  # one line for people
     stats: EngineStats
     steps: list[Step]  # since the last report
-    phase_seconds: dict[str, float]  # import, load, compile, warm: as far as known
+    phase_seconds: dict[str, float]  # import, load, warm: as far as known
     model: ModelInfo | None  # from the moment the model's folder is known
     warm_ttft: float | None  # seconds, measured by the last warm-up generation
+    slowest_step: float = 0.0  # seconds, the warm-up included; so long the heart cannot beat
 
 
 class WorkerHello(Message, frozen=True):
@@ -225,13 +226,13 @@ class ReplicaState(Message, frozen=True):
     started: float
     started_at: int  # the same moment as seconds since the epoch
     heartbeat: float
-    engine_busy: bool
     lingering: bool
     cut: bool
     model: ModelInfo | None
     warm_ttft: float | None
     stats: EngineStats
     phase_seconds: dict[str, float]
+    slowest_step: float = 0.0
 
 
 class Scraped(Message, frozen=True):

@@ -62,10 +62,9 @@ class Process:
             loaded.model,
             self._orders.engine,
             progress=self.heart.advance,
-            on_step=lambda _: self.heart.beat_if_due(),
+            on_step=self.heart.warmed,
         )
         self.heart.warm_ttft = warmer.run()
-        self.heart.took("compile", 0.0)
         self.heart.took("warm", time.monotonic() - began)
 
     def _serve(self, loaded: Loaded) -> None:

@@ -46,7 +46,7 @@ from r3mes.replica.places import ENGINE_SOCKET, HUB_SOCKET
 from r3mes.settings import ProbeSettings
 
 FIRST_STATE_S = 10  # the supervisor answers a hello at once, or it is gone
-ENDED = ("failed", "stopped")
+PATIENCE_STEPS = 3  # of the slowest length so far, in which an engine may be computing
 SCRAPE_S = 2.0
 OVERDUE_S = 1.0  # how long after a deadline the engine may stay silent
 
@@ -151,13 +151,13 @@ class EngineClient:
     def admit(self) -> None:
         """Raise the reason why a new request cannot be taken now."""
         state = self.state
-        if state.phase in ENDED:
+        if state.phase == "failed":
             raise engine_crash()
         if is_closed(state):
             raise shutting_down()
         if state.phase not in ("ready", "draining"):
             raise ModelLoading(f"The model is {state.phase}: {state.detail}.", retry_after=5)
-        if self.heartbeat_age() > self._probes.ready_heartbeat_s:
+        if self.is_silent(self._probes.ready_heartbeat_s):
             raise Overloaded("The engine does not answer at the moment.", retry_after=5)
 
     @asynccontextmanager
@@ -197,6 +197,10 @@ class EngineClient:
     def heartbeat_age(self) -> float:
         """Seconds since the engine's last report that the supervisor passed on."""
         return time.monotonic() - self.state.heartbeat
+
+    def is_silent(self, longest: float) -> bool:
+        """Whether it is older than `longest` and than a few steps explain: none beats within."""
+        return self.heartbeat_age() > max(longest, PATIENCE_STEPS * self.state.slowest_step)
 
     # What the worker's composition uses.
 
@@ -272,17 +276,17 @@ class EngineClient:
 
 def stage(state: ReplicaState) -> tuple[bool, ...]:
     """What a drain or a failure changes step by step."""
-    return state.phase in ENDED, state.phase == "draining", state.lingering, state.cut
+    return state.phase == "failed", state.phase == "draining", state.lingering, state.cut
 
 
 def is_closed(state: ReplicaState) -> bool:
     """No new request is taken any more."""
-    return state.phase in ENDED or (state.phase == "draining" and not state.lingering)
+    return state.phase == "failed" or (state.phase == "draining" and not state.lingering)
 
 
 def why_over(state: ReplicaState) -> R3mesError | None:
     """Why no request gets any more news: the engine is gone, or the drain's time is over."""
-    if state.phase in ENDED:
+    if state.phase == "failed":
         return engine_crash()
     return shutting_down() if state.cut else None
 

@@ -56,16 +56,15 @@ class Probes:
         return state.phase == "ready" or was_warm
 
     def _is_ready(self, state: ReplicaState) -> bool:
-        return state.phase == "ready" and self._age() <= self._settings.ready_heartbeat_s
+        return state.phase == "ready" and not self._engine.is_silent(
+            self._settings.ready_heartbeat_s
+        )
 
     def _is_live(self, state: ReplicaState) -> bool:
         # While it loads, the engine may be silent for long: imports and file reads block it.
         if state.phase not in STARTED_PHASES:
-            return state.phase not in ("failed", "stopped")
-        return self._age() <= self._settings.live_heartbeat_s
-
-    def _age(self) -> float:
-        return max(0.0, self._engine.heartbeat_age())
+            return state.phase != "failed"
+        return not self._engine.is_silent(self._settings.live_heartbeat_s)
 
     def _body(self, *, good: bool) -> dict[str, Any]:
         state = self._engine.state
@@ -77,7 +76,8 @@ class Probes:
             "elapsed_s": round(time.monotonic() - state.started, 3),
             "phase_seconds": {name: round(took, 3) for name, took in state.phase_seconds.items()},
             "warm_ttft_s": state.warm_ttft,
-            "heartbeat_age_s": round(self._age(), 3),
+            "slowest_step_s": round(state.slowest_step, 3),
+            "heartbeat_age_s": round(max(0.0, self._engine.heartbeat_age()), 3),
         }
 
 

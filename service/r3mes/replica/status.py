@@ -52,7 +52,6 @@ class Status:
     def state(self) -> ReplicaState:
         report = self.report
         phase, progress, detail = self.where()
-        stats = report.stats if report else NO_STATS
         return ReplicaState(
             phase=phase,
             progress=progress,
@@ -60,11 +59,11 @@ class Status:
             started=self.started,
             started_at=self.started_at,
             heartbeat=report.at if report else self.started,
-            engine_busy=bool(stats.running or stats.waiting),
             lingering=self.lingering,
             cut=self.cut,
             model=report.model if report else None,
             warm_ttft=report.warm_ttft if report else None,
-            stats=stats,
+            stats=report.stats if report else NO_STATS,
             phase_seconds=report.phase_seconds if report else {},
+            slowest_step=report.slowest_step if report else 0.0,
         )

@@ -88,6 +88,25 @@ def test_progress_is_not_reported_more_often_than_every_50_ms() -> None:
     assert [0.06] == [report.progress for report in listener.reports]
 
 
+def test_the_slowest_step_of_the_warm_up_is_told_and_none_of_them_is_counted() -> None:
+    beating, listener, _ = heart()
+    for seconds in (0.2, 7.0, 0.1):
+        beating.warmed(Step("prefill", seconds, 512))
+    beating.beat()
+
+    assert [(7.0, [])] == [(report.slowest_step, report.steps) for report in listener.reports]
+
+
+def test_served_steps_raise_the_slowest_but_one_long_halt_only_doubles_it() -> None:
+    beating, listener, _ = heart()
+    beating.warmed(Step("prefill", 2.0, 512))
+    for seconds in (3.0, 1.0, 500.0):
+        beating.record(Step("prefill", seconds, 512))
+        beating.beat()
+
+    assert [3.0, 3.0, 6.0] == [report.slowest_step for report in listener.reports]
+
+
 def test_phases_tell_how_long_they_took() -> None:
     beating, listener, _ = heart()
     beating.took("load", 2.0)

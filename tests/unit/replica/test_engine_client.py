@@ -85,6 +85,17 @@ async def test_no_request_is_admitted(
         client.admit()
 
 
+async def test_an_engine_is_not_silent_as_long_as_it_may_be_computing_one_step(pair: Pair) -> None:
+    client, others = pair
+    now = time.monotonic()
+
+    await arrived(client, others, heartbeat=now - 20, slowest_step=8.0)
+    client.admit()
+    await arrived(client, others, heartbeat=now - 25, slowest_step=8.0)
+    with pytest.raises(Overloaded):
+        client.admit()
+
+
 @pytest.mark.parametrize("changes", [{}, {"phase": "draining", "lingering": True}])
 async def test_a_request_is_admitted_when_ready_and_while_a_drain_lingers(
     pair: Pair, changes: dict[str, object]

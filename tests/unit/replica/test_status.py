@@ -17,6 +17,7 @@ def report(phase: Phase) -> EngineReport:
         phase_seconds={},
         model=None,
         warm_ttft=None,
+        slowest_step=7.5,
     )
 
 
@@ -61,8 +62,7 @@ def test_a_drain_hides_what_the_engine_says_and_a_failure_hides_both() -> None:
     assert ("failed", "the reason") == (seen.state().phase, seen.state().detail)
 
 
-def test_the_state_tells_whether_the_engine_has_work_and_when_it_was_last_heard() -> None:
+def test_the_state_tells_when_the_engine_was_last_heard_and_how_long_a_step_can_take() -> None:
     state = status(engine="ready").state()
 
-    assert state.engine_busy
-    assert 1.0 == state.heartbeat
+    assert (1.0, 7.5) == (state.heartbeat, state.slowest_step)
