@@ -1,43 +1,14 @@
 """A completion on the wire, in one or in chunks; with `echo` the prompt stands before the text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from r3mes.engine.messages import Logprob
 from r3mes.protocol.completions import CompletionBody
 from r3mes.replica.answer import Answer
 from r3mes.replica.choice import Piece, TokenInfo
+from r3mes.replica.echo import Echo
 from r3mes.replica.logprobs import completion_logprobs, prompt_logprobs
-from r3mes.replica.text.model import TextModel
 from r3mes.replica.wire import Frames, Identity, to_json
-
-
-@dataclass(frozen=True, slots=True)
-class Echo:
-    """A prompt as it is given back: its text, and where each of its tokens lies in it."""
-
-    text: str
-    spans: list[tuple[int, int]]
-
-    def tokens(self, ids: Sequence[int], found: Sequence[Logprob | None]) -> list[TokenInfo]:
-        return [
-            TokenInfo(token, logprob, start, end)
-            for token, logprob, (start, end) in zip(ids, found, self.spans, strict=True)
-        ]
-
-
-def echo_of(ids: Sequence[int], text: TextModel, *, skip_special: bool) -> Echo:
-    detokenizer = text.detokenizer(skip_special=skip_special, at_start=True)
-    parts: list[str] = []
-    spans = []
-    length = 0
-    for token in ids:
-        part = detokenizer.feed(token)
-        spans.append((length, length + len(part)))
-        length += len(part)
-        parts.append(part)
-    return Echo("".join([*parts, detokenizer.finish()]), spans)
 
 
 class CompletionShape:

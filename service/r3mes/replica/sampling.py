@@ -72,7 +72,7 @@ def check_ids(body: GenerationBody, info: ModelInfo) -> None:
 
 
 def in_vocabulary(ids: Iterable[int], info: ModelInfo, *, param: str) -> None:
-    if any(token >= info.vocab_size for token in ids):
+    if max(ids, default=0) >= info.vocab_size:
         message = f"Token ids of this model are 0 to {info.vocab_size - 1}."
         raise InvalidRequest(message, param=param, code="invalid_token_id")
 

@@ -14,7 +14,8 @@ from r3mes.protocol.completions import CompletionBody
 from r3mes.replica import sse
 from r3mes.replica.answer import Answer
 from r3mes.replica.chat_shape import ChatShape
-from r3mes.replica.completion_shape import CompletionShape, echo_of
+from r3mes.replica.completion_shape import CompletionShape
+from r3mes.replica.echo import echo_of
 from r3mes.replica.engine_client import Generation, Job
 from r3mes.replica.exchange import KEY, Exchange
 from r3mes.replica.sampling import reading_of
@@ -54,7 +55,7 @@ class Wire:
         if isinstance(body, ChatBody):
             shape: Any = ChatShape(body, answer, WHO)
         else:
-            echoes = [echo_of([104, 105], TEXT, skip_special=True)] if body.echo else []
+            echoes = [echo_of([104, 105], TEXT, verbatim="hi")] if body.echo else []
             shape = CompletionShape(body, answer, WHO, echoes)
         self._stream = EventStream(answer, shape, self._generate())
 

@@ -16,7 +16,7 @@ async def tokenize(body: TokenizeBody, service: Ready) -> Tokenized:
     """The ids that the model would be given."""
     service.check_model(body.model)
     ids = await ids_of(body, service)
-    texts = [service.text.token_text(token) for token in ids] if body.return_token_strs else None
+    texts = await service.text.token_texts(ids) if body.return_token_strs else None
     return Tokenized(
         count=len(ids), max_model_len=service.info.max_len, tokens=ids, token_strs=texts
     )

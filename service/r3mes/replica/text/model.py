@@ -18,6 +18,7 @@ from r3mes.replica.text.literal import Literals, free_marks
 from r3mes.replica.text.template import ChatTemplate
 
 INLINE_CHARS = 4096  # shorter work costs less than handing it to a thread
+MORE = 64  # characters that take as long as a prompt, a message or a call beside its text
 
 Result = TypeVar("Result")
 
@@ -48,12 +49,20 @@ class TextModel:
 
     async def encode(self, text: str, *, add_special_tokens: bool, cut: bool = False) -> list[int]:
         """Ids of a prompt as it stands. `cut` tells that the result may be longer than fits."""
+        (ids,) = await self.encode_all([text], add_special_tokens=add_special_tokens, cut=cut)
+        return ids
 
-        def work() -> list[int]:
+    async def encode_all(
+        self, texts: Sequence[str], *, add_special_tokens: bool, cut: bool = False
+    ) -> list[list[int]]:
+        """The same for several prompts at once."""
+
+        def encoded(text: str) -> list[int]:
             self._check_bytes(len(text.encode()), of="prompt", cut=cut)
             return self.codec.encode(text, add_special_tokens=add_special_tokens)
 
-        return await off_loop(work, size=len(text))
+        size = sum(map(len, texts)) + MORE * len(texts)
+        return await off_loop(lambda: list(map(encoded, texts)), size=size)
 
     async def encode_chat(
         self, messages: Sequence[ChatMessage], options: ChatOptions, *, cut: bool = False
@@ -61,7 +70,8 @@ class TextModel:
         """Ids of a chat; raises InvalidRequest where the template cannot render it."""
 
         def work() -> list[int]:
-            self._check_bytes(size, of="messages", cut=cut)
+            shown = sum(len(message.content or "") for message in messages)
+            self._check_bytes(shown, of="messages", cut=cut)
             parts = self._render(messages, options)
             self._check_bytes(sum(len(part.encode()) for part in parts), of="messages", cut=cut)
             ids = self.codec.encode(parts[0], add_special_tokens=options.add_special_tokens)
@@ -83,6 +93,13 @@ class TextModel:
             return "".join([*map(detokenizer.feed, ids), detokenizer.finish()])
 
         return await off_loop(work, size=len(ids))
+
+    async def token_texts(self, ids: Sequence[int]) -> list[str]:
+        return await off_loop(lambda: list(map(self.token_text, ids)), size=len(ids))
+
+    def framing(self) -> list[int]:
+        """The ids that the tokenizer adds before and behind a text."""
+        return self.codec.encode("", add_special_tokens=True)
 
     def token_text(self, token: int) -> str:
         return self.codec.token_bytes(token).decode("utf-8", "replace")
@@ -126,9 +143,21 @@ def specials(tokens: Mapping[str, bool]) -> list[str]:
 
 
 def weight(message: ChatMessage) -> int:
-    """Characters of a message that can be many."""
-    calls = sum(len(call.function.arguments or "") for call in message.tool_calls or ())
-    return len(message.content or "") + len(message.reasoning_content or "") + calls
+    """Characters of all that a message can bring, and what it costs beside them."""
+    own = (
+        message.content,
+        message.name,
+        message.tool_call_id,
+        message.reasoning_content,
+        message.reasoning,
+    )
+    functions = [call.function for call in message.tool_calls or ()]
+    if message.function_call is not None:
+        functions.append(message.function_call)
+    called = [text for each in functions for text in (each.name, each.arguments)]
+    ids = [call.id for call in message.tool_calls or ()]
+    texts = [text or "" for text in (*own, *called, *ids)]
+    return sum(map(len, texts)) + MORE * (1 + len(functions))
 
 
 def before(end: str, text: str) -> str:

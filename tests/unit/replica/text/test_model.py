@@ -2,6 +2,8 @@
 
 # ruff: noqa: RUF001 - letters that look alike are what some tests are about
 
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,6 +144,53 @@ async def test_text_that_cannot_fit_is_refused_before_it_is_tokenized(size: int)
     long = {"role": "user", "content": "x" * size}
     with pytest.raises(ContextTooLong):
         await model(max_len=100).encode_chat(chat(long), ChatOptions())
+
+
+class Witness(ByteCodec):
+    """Remembers in which thread it worked."""
+
+    def __init__(self) -> None:
+        self.threads: set[threading.Thread] = set()
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        self.threads.add(threading.current_thread())
+        return super().encode(text, add_special_tokens=add_special_tokens)
+
+
+LONG = "x" * 5000
+CALL = {"name": "f", "arguments": LONG}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": LONG}],
+        [{"role": "assistant", "content": "", "reasoning": LONG}],
+        [{"role": "assistant", "function_call": CALL}],
+        [{"role": "assistant", "tool_calls": [{"function": CALL}]}],
+        [{"role": "assistant", "tool_calls": [{"id": "i" * 250, "function": {"name": "f"}}] * 30}],
+        [{"role": "tool", "content": "", "name": "n" * 250, "tool_call_id": "i" * 250}] * 10,
+        [USER] * 100,
+    ],
+)
+async def test_a_long_chat_is_read_beside_the_loop(messages: list[dict]) -> None:
+    codec = Witness()
+    plain = TextModel(codec, ChatTemplate(PLAIN_TEMPLATE, constants={}), info=info_of(max_len=9999))
+
+    await plain.encode_chat(chat(*messages), ChatOptions())
+
+    assert codec.threads
+    assert threading.main_thread() not in codec.threads
+
+
+async def test_many_prompts_are_read_beside_the_loop_and_one_short_one_is_not() -> None:
+    many, one = Witness(), Witness()
+
+    await TextModel(many, None, info=info_of()).encode_all(["hi"] * 100, add_special_tokens=True)
+    await TextModel(one, None, info=info_of()).encode_all(["hi"], add_special_tokens=True)
+
+    assert threading.main_thread() not in many.threads
+    assert {threading.main_thread()} == one.threads
 
 
 async def test_control_tokens_in_a_plain_prompt_are_control_tokens() -> None:
