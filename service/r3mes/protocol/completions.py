@@ -20,6 +20,8 @@ def prompt_list(value: Any) -> list[Prompt]:
     """A string, strings, ids or lists of ids, as a list of prompts."""
     if isinstance(value, str):
         return [not_empty(value)]
+    if value is None:
+        raise problem("missing_required_parameter", "The prompt is missing.")
     if not isinstance(value, list):
         raise problem("invalid_type", "A prompt is a string, token ids, or a list of either.")
     if not value:

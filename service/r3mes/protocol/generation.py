@@ -74,11 +74,19 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "lora_path": (),
     "kv_transfer_params": ({},),
     "logits_processors": ([],),
+    "cache_salt": ("",),
+    "max_new_tokens": (),
+    "n_predict": (),
+    "n_probs": (0,),
+    "reasoning": (),
+    "repeat_penalty": (1,),
+    "samplers": ([],),
+    "spaces_between_special_tokens": (True,),
+    "thinking": (),
     "vllm_xargs": ({},),
 }
 IGNORED = frozenset(
     {
-        "cache_salt",
         "parallel_tool_calls",
         "prediction",
         "prompt_cache_key",
@@ -125,7 +133,6 @@ class GenerationBody(Body):
     stream_options: StreamOptions | None = None
     add_special_tokens: bool | None = None
     skip_special_tokens: bool | None = None
-    spaces_between_special_tokens: bool | None = None
     truncate_prompt_tokens: Annotated[int, Field(ge=-1, lt=1 << 31)] | None = Field(
         None, description="Keep so many prompt tokens; -1 keeps what fits."
     )

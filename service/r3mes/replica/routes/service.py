@@ -32,7 +32,7 @@ class Service:
 
     def check_model(self, name: str | None) -> None:
         """Raise ModelNotFound unless the name means the model that is served here."""
-        if name is not None and name not in self.names():
+        if name and name not in self.names():
             message = f"The model `{name[:MOST_ECHOED]}` does not exist."
             raise ModelNotFound(message, param="model")
 
