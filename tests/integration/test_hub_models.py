@@ -73,6 +73,9 @@ class Locator:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_checkpoint(tmp_path_factory.mktemp("hub") / "small", "llama")
     (folder / "pytorch_model.bin").write_bytes(b"never fetched")
+    (folder / "consolidated.safetensors").write_bytes(b"never fetched either")
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model.safetensors").write_bytes(b"nor this")
     (folder / "modeling_own.py").write_text("raise SystemExit('never run')")
     return folder
 
@@ -110,7 +113,7 @@ def test_a_hub_id_is_downloaded_once_without_pickles_or_code(
 
     found = {path.name for path in Path(answer["folder"]).iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= found
-    assert not found & {"pytorch_model.bin", "modeling_own.py"}
+    assert not found & {"pytorch_model.bin", "modeling_own.py", "consolidated.safetensors", "onnx"}
     weights = (checkpoint / "model.safetensors").read_bytes()
     assert weights == (Path(answer["folder"]) / "model.safetensors").read_bytes()
     assert [1.0, f"downloading {ID}: 100 %"] == answer["progress"][-1]
@@ -157,6 +160,23 @@ def test_a_hub_that_fails_is_one_clear_line(hub: StandInHub, locator: Locator) -
     hub.failing = 500
 
     assert "the hub answered 500 for someone/else" == locator.ask("someone/else")["error"]
+
+
+@pytest.mark.parametrize("source", ["bundled", "{here}"])
+def test_a_revision_of_what_is_not_on_the_hub_is_refused(
+    hub: StandInHub, locator: Locator, checkpoint: Path, source: str
+) -> None:
+    source = source.format(here=checkpoint)
+
+    answer = locator.ask(source, revision="v1")
+
+    assert f"a revision is for a model of the hub, and {source} is here" == answer["error"]
+
+
+def test_the_home_of_nobody_is_one_clear_line(hub: StandInHub, locator: Locator) -> None:
+    answer = locator.ask("~nobody-at-all/model")
+
+    assert "there is no folder ~nobody-at-all/model" == answer["error"]
 
 
 def test_a_missing_folder_is_not_looked_for_on_the_hub(hub: StandInHub, locator: Locator) -> None:

@@ -11,7 +11,7 @@ from support.completions import complete
 from support.replica import Replica, running_replica, wait_for
 
 Start = Callable[..., Replica]
-SLOW_WARM_UP = {"engine.runner": "fake", "engine.fake_step_ms": 150}
+SLOW_WARM_UP = {"engine.runner": "fake", "engine.fake_step_ms": 300}
 LONG_STEPS = {
     "engine.runner": "fake",
     "engine.max_batch": 1,

@@ -72,8 +72,8 @@ class Answers(BaseHTTPRequestHandler):
         if len(words) > 1 and words[1] not in ("main", COMMIT):
             return self._refuse(404, "RevisionNotFound", body=body)
         if words[0] == "tree":
-            files = sorted(path for path in folder.iterdir() if path.is_file())
-            return self._send_json([_entry(path) for path in files], body=body)
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            return self._send_json([_entry(path, folder) for path in files], body=body)
         return self._send_json({"id": name, "sha": COMMIT, "siblings": []}, body=body)
 
     def _file(self, path: Path, *, body: bool) -> None:
@@ -101,9 +101,10 @@ class Answers(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
 
-def _entry(path: Path) -> dict[str, Any]:
+def _entry(path: Path, folder: Path) -> dict[str, Any]:
     digest = _digest(path.read_bytes())
-    return {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": digest}
+    name = str(path.relative_to(folder))
+    return {"type": "file", "path": name, "size": path.stat().st_size, "oid": digest}
 
 
 def _digest(content: bytes) -> str:

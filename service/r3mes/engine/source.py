@@ -27,17 +27,18 @@ from r3mes.settings import ModelSettings
 BUNDLED = "bundled"
 BUNDLED_NAME = "r3mes-tiny"
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
+UNWANTED = ["*/*", "consolidated*"]  # the same weights in other forms; a star crosses a slash
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 Progress = Callable[[float, str], None]
 
 
 def locate(model: ModelSettings, *, progress: Progress) -> Path:
     """The folder with the checkpoint; downloads a hub id, or finds it in the local cache."""
-    if model.source == BUNDLED:
-        return Path(str(resources.files("r3mes") / "tiny"))
-    folder = Path(model.source).expanduser()
-    if folder.is_dir():
-        return folder.resolve()
+    folder = _here(model.source)
+    if folder is not None:
+        if model.revision is not None:
+            raise StartError(f"a revision is for a model of the hub, and {model.source} is here")
+        return folder
     if not HUB_ID.fullmatch(model.source):
         raise StartError(f"there is no folder {model.source}")
     return _download(model, progress)
@@ -48,8 +49,19 @@ def served_name(model: ModelSettings) -> str:
         return model.name
     if model.source == BUNDLED:
         return BUNDLED_NAME
-    folder = Path(model.source).expanduser()
-    return folder.resolve().name if folder.is_dir() else model.source
+    folder = _here(model.source)
+    return model.source if folder is None else folder.name
+
+
+def _here(source: str) -> Path | None:
+    """The folder that the source names, if it is one."""
+    if source == BUNDLED:
+        return Path(str(resources.files("r3mes") / "tiny"))
+    try:
+        folder = Path(source).expanduser()
+    except RuntimeError as error:
+        raise StartError(f"there is no folder {source}") from error
+    return folder.resolve() if folder.is_dir() else None
 
 
 def _download(model: ModelSettings, progress: Progress) -> Path:
@@ -60,6 +72,7 @@ def _download(model: ModelSettings, progress: Progress) -> Path:
                 name,
                 revision=model.revision,
                 allow_patterns=WANTED,
+                ignore_patterns=UNWANTED,
                 tqdm_class=_reporting(progress, name),
             )
         )
