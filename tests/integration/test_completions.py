@@ -109,6 +109,7 @@ def test_prompt_logprobs_name_each_alternative(ask: Any) -> None:
     assert [104, 105] == choice["prompt_token_ids"]
     assert 6 == len(choice["token_ids"])
     assert choice["logprobs"] is None
+    assert choices(ask())[0]["prompt_logprobs"] is None
 
 
 def test_a_stop_id_is_named(ask: Any) -> None:
@@ -160,6 +161,52 @@ def test_a_chat_is_tokenized_as_it_would_be_answered(
     tokens = ask("/tokenize", messages=messages, **fields).json()["tokens"]
 
     assert text == ask("/detokenize", tokens=tokens).json()["prompt"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"add_generation_prompt": False, "add_special_tokens": True},
+        {"reasoning_effort": "none", "chat_template_kwargs": {"x": "y"}},
+        {
+            "continue_final_message": True,
+            "messages": [
+                {"role": "user", "content": "Hi"},
+                {"role": "assistant", "content": "He"},
+            ],
+        },
+    ],
+)
+def test_a_chat_has_the_ids_that_it_is_answered_with(ask: Any, fields: dict[str, Any]) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}], **fields}
+    answered = ask("/v1/chat/completions", max_tokens=1, return_token_ids=True, **body).json()
+    found = ask("/tokenize", **body).json()
+
+    assert answered["prompt_token_ids"] == found["tokens"]
+    assert found["token_strs"] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"chat_template_kwargs": {"tools": []}}, "unsupported_parameter"),
+        ({"reasoning_effort": "huge"}, "invalid_value"),
+        ({"continue_final_message": True}, "invalid_combination"),
+        (
+            {"continue_final_message": True, "add_generation_prompt": True},
+            "invalid_combination",
+        ),
+        ({"functions": [{}]}, "unsupported_parameter"),
+    ],
+)
+def test_a_chat_that_is_not_answered_is_not_tokenized_either(
+    ask: Any, fields: dict[str, Any], expected: str
+) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}], **fields}
+
+    assert (400, expected) == error(ask("/tokenize", **body))[:2]
+    assert (400, expected) == error(ask("/v1/chat/completions", **body))[:2]
 
 
 @pytest.mark.parametrize("tokens", [[259], [-1], [True], [2**63]])

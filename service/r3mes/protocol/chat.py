@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from r3mes.errors import InvalidRequest
-from r3mes.protocol.fields import Count, one_of
+from r3mes.protocol.fields import Body, Count, one_of
 from r3mes.protocol.generation import UNSUPPORTED, GenerationBody
 from r3mes.protocol.problems import problem
 from r3mes.settings import LimitSettings
@@ -138,32 +138,25 @@ class ChatMessage(Part):
         raise problem("missing_required_parameter", "The content is missing.", at="content")
 
 
-class ChatBody(GenerationBody):
-    unsupported: ClassVar = {
-        **UNSUPPORTED,
-        "best_of": (1,),
-        "echo": (False,),
-        "prompt_logprobs": (),
-    }
+Messages = Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)]
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)]
-    max_completion_tokens: Count | None = None
-    max_tokens: Count | None = Field(None, description="Older name of `max_completion_tokens`.")
-    logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0)] | None = None
+
+class TemplatedBody(Body):
+    """What the chat template is given, wherever a chat can be sent."""
+
+    messages: Messages | None = None
+    add_special_tokens: bool | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
     reasoning_effort: Annotated[str, one_of(*EFFORTS)] | None = None
     chat_template_kwargs: (
         Annotated[dict[str, Any], BeforeValidator(template_kwargs), Field(max_length=MOST_KWARGS)]
         | None
     ) = None
-    add_generation_prompt: bool | None = None
-    continue_final_message: bool | None = None
 
     @model_validator(mode="after")
-    def agree_on_chat(self) -> Self:
-        if self.top_logprobs and not self.logprobs:
-            raise problem("invalid_value", "Only with `logprobs`.", at="top_logprobs")
-        if not self.continue_final_message:
+    def agree_on_template(self) -> Self:
+        if not self.continue_final_message or self.messages is None:
             return self
         if self.add_generation_prompt:
             message = "Not together with `add_generation_prompt`."
@@ -171,6 +164,40 @@ class ChatBody(GenerationBody):
         if self.messages[-1].role != "assistant":
             message = "The last message is not the assistant's."
             raise problem("invalid_combination", message, at="continue_final_message")
+        return self
+
+    def prompted(self) -> bool:
+        """Whether the template opens the assistant's turn."""
+        if self.add_generation_prompt is None:
+            return not self.continue_final_message
+        return self.add_generation_prompt
+
+    def template_variables(self) -> dict[str, Any]:
+        variables = dict(self.chat_template_kwargs or {})
+        if self.reasoning_effort is not None:
+            variables.setdefault("reasoning_effort", self.reasoning_effort)
+            variables.setdefault("enable_thinking", self.reasoning_effort != "none")
+        return variables
+
+
+class ChatBody(TemplatedBody, GenerationBody):
+    unsupported: ClassVar = {
+        **UNSUPPORTED,
+        "best_of": (1,),
+        "echo": (False,),
+        "prompt_logprobs": (),
+    }
+
+    messages: Messages
+    max_completion_tokens: Count | None = None
+    max_tokens: Count | None = Field(None, description="Older name of `max_completion_tokens`.")
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def agree_on_chat(self) -> Self:
+        if self.top_logprobs and not self.logprobs:
+            raise problem("invalid_value", "Only with `logprobs`.", at="top_logprobs")
         return self
 
     def token_limit(self) -> int | None:

@@ -1,26 +1,27 @@
 """Bodies and answers of /tokenize and /detokenize."""
 
-from typing import Annotated, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from r3mes.protocol.chat import ChatMessage
+from r3mes.protocol.chat import TemplatedBody
 from r3mes.protocol.fields import Body, TokenIds
+from r3mes.protocol.generation import UNSUPPORTED
 from r3mes.protocol.problems import problem
 
+# What would change the text of a chat.
+SHOWN = ("chat_template", "documents", "functions", "mm_processor_kwargs", "reasoning", "tools")
 
-class TokenizeBody(Body):
-    """Either `prompt` or `messages`."""
 
-    unsupported: ClassVar = {"chat_template": (), "tools": ([],), "mm_processor_kwargs": ({},)}
+class TokenizeBody(TemplatedBody):
+    """Either `prompt` or `messages`; a chat has the ids that it would be answered with."""
+
+    unsupported: ClassVar = {name: UNSUPPORTED[name] for name in SHOWN}
 
     model: str | None = None
     prompt: str | None = None
-    messages: Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)] | None = None
     add_special_tokens: bool | None = Field(None, description="True by default for `prompt`.")
     return_token_strs: bool | None = None
-    add_generation_prompt: bool | None = None
-    continue_final_message: bool | None = None
 
     @model_validator(mode="after")
     def one_source(self) -> Self:

@@ -50,8 +50,8 @@ class CompletionShape:
             piece.text = echoed.text + piece.text
             piece.tokens = echoed.tokens + piece.tokens
         choice = self._choice(index, piece)
-        found = self._answer.choices[index].prompt_logprobs
         if self._body.prompt_logprobs is not None:
+            found = self._answer.choices[index].prompt_logprobs
             choice["prompt_logprobs"] = prompt_logprobs(found, self._answer.text)
         if self._body.return_token_ids:
             choice["prompt_token_ids"] = self._answer.jobs[index].prompt
@@ -64,6 +64,7 @@ class CompletionShape:
             "logprobs": None,
             "finish_reason": piece.finish,
             "stop_reason": piece.stop,
+            "prompt_logprobs": None,
         }
         most = self._body.logprobs
         if most is not None:

@@ -1,7 +1,5 @@
 """POST /v1/chat/completions."""
 
-from typing import Any
-
 from fastapi import APIRouter, Response
 
 from r3mes.protocol.answers import ChatCompletion
@@ -31,25 +29,10 @@ async def create_chat_completion(body: ChatBody, service: Ready) -> Response:
     """
     deadline = check(body, service)
     cut = body.truncate_prompt_tokens is not None
-    ids = await service.text.encode_chat(body.messages, options_of(body), cut=cut)
+    ids = await service.text.encode_chat(body.messages, ChatOptions.of(body), cut=cut)
     prompt = cut_prompt(ids, body, service.info)
     door = service.door("messages")
     answer = answer_to(body, jobs_of(body, [prompt], door=door), service)
     kind = "chat.completion.chunk" if body.stream else "chat.completion"
     shape = ChatShape(body, answer, identity(body, service, prefix="chatcmpl", kind=kind))
     return await respond(body, answer, shape, service, deadline=deadline)
-
-
-def options_of(body: ChatBody) -> ChatOptions:
-    variables: dict[str, Any] = dict(body.chat_template_kwargs or {})
-    if body.reasoning_effort is not None:
-        variables.setdefault("reasoning_effort", body.reasoning_effort)
-        variables.setdefault("enable_thinking", body.reasoning_effort != "none")
-    goes_on = bool(body.continue_final_message)
-    prompted = not goes_on if body.add_generation_prompt is None else body.add_generation_prompt
-    return ChatOptions(
-        add_generation_prompt=prompted,
-        continue_final_message=goes_on,
-        add_special_tokens=bool(body.add_special_tokens),
-        variables=variables,
-    )

@@ -11,7 +11,7 @@ from r3mes.replica.text.model import ChatOptions
 router = APIRouter(route_class=JsonRoute, tags=["tokens"])
 
 
-@router.post("/tokenize", response_model_exclude_none=True)
+@router.post("/tokenize")
 async def tokenize(body: TokenizeBody, service: Ready) -> Tokenized:
     """The ids that the model would be given."""
     service.check_model(body.model)
@@ -26,14 +26,7 @@ async def ids_of(body: TokenizeBody, service: Service) -> list[int]:
     if body.messages is None:
         special = body.add_special_tokens is not False
         return await service.text.encode(body.prompt or "", add_special_tokens=special, cut=True)
-    goes_on = bool(body.continue_final_message)
-    prompted = not goes_on if body.add_generation_prompt is None else body.add_generation_prompt
-    options = ChatOptions(
-        add_generation_prompt=prompted,
-        continue_final_message=goes_on,
-        add_special_tokens=bool(body.add_special_tokens),
-    )
-    return await service.text.encode_chat(body.messages, options, cut=True)
+    return await service.text.encode_chat(body.messages, ChatOptions.of(body), cut=True)
 
 
 @router.post("/detokenize")

@@ -6,11 +6,11 @@ Composes template, literals and codec; knows neither HTTP nor the engine.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from r3mes.engine.messages import ModelInfo
 from r3mes.errors import ContextTooLong, InvalidRequest
-from r3mes.protocol.chat import ChatMessage
+from r3mes.protocol.chat import ChatMessage, TemplatedBody
 from r3mes.replica.text.codec import Codec
 from r3mes.replica.text.conversation import template_messages
 from r3mes.replica.text.detokenizer import Detokenizer
@@ -31,6 +31,15 @@ class ChatOptions:
     continue_final_message: bool = False
     add_special_tokens: bool = False
     variables: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, body: TemplatedBody) -> Self:
+        return cls(
+            add_generation_prompt=body.prompted(),
+            continue_final_message=bool(body.continue_final_message),
+            add_special_tokens=bool(body.add_special_tokens),
+            variables=body.template_variables(),
+        )
 
 
 class TextModel:

