@@ -27,7 +27,7 @@ class ChatShape:
         prompt = self._answer.jobs[index].prompt
         extra = b',"prompt_token_ids":' + to_json(prompt) if self._ids else b""
         delta = b'{"role":"assistant","content":""}'
-        return self._chunk(index, delta, extra=extra)
+        return self._chunk(index, delta, extra=extra, opening=True)
 
     def piece(self, index: int, piece: Piece) -> bytes:
         """A chunk with text if there is any, and one more for the end of the choice."""
@@ -83,6 +83,7 @@ class ChatShape:
         finish: bytes = NULL,
         extra: bytes = b"",
         text: int = 0,
+        opening: bool = False,
     ) -> bytes:
         choice = b'{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b%b}' % (
             index,
@@ -91,4 +92,5 @@ class ChatShape:
             finish,
             extra,
         )
-        return self._frames.chunk(choice, usage=self._answer.usage(), text=text)
+        usage = self._answer.usage()
+        return self._frames.chunk(choice, usage=usage, text=text, opening=opening)

@@ -29,7 +29,7 @@ class CompletionShape:
         if index in self._opened or not self._echoes:
             return b""
         self._opened.add(index)
-        return self._chunk(index, self._echoed(index))
+        return self._chunk(index, self._echoed(index), opening=True)
 
     def piece(self, index: int, piece: Piece) -> bytes:
         return self._chunk(index, self._shifted(index, piece)) if piece else b""
@@ -73,9 +73,10 @@ class CompletionShape:
             choice["token_ids"] = piece.ids
         return choice
 
-    def _chunk(self, index: int, piece: Piece) -> bytes:
+    def _chunk(self, index: int, piece: Piece, *, opening: bool = False) -> bytes:
         choice = to_json(self._choice(index, piece))
-        return self._frames.chunk(choice, usage=self._answer.usage(), text=len(piece.text))
+        usage = self._answer.usage()
+        return self._frames.chunk(choice, usage=usage, text=len(piece.text), opening=opening)
 
     def _echoed(self, index: int) -> Piece:
         echo = self._echo(index)

@@ -6,7 +6,7 @@ and numbers are encoded per token.
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -81,11 +81,15 @@ class Frames:
         options = body.stream_options
         self._head = b"data: " + to_json(identity.fields())[:-1] + b',"choices":['
         self.usage_wanted = bool(options and options.include_usage)
-        self.usage_always = bool(options and options.continuous_usage_stats)
+        self.usage_always = self.usage_wanted and bool(options and options.continuous_usage_stats)
+        self._told = 0  # completion tokens of the last chunk with text
         self._obfuscate = bool(options and options.include_obfuscation)
 
-    def chunk(self, choice: bytes, *, usage: Usage, text: int = 0) -> bytes:
-        """One event; `text` is the size of the text in it."""
+    def chunk(self, choice: bytes, *, usage: Usage, text: int = 0, opening: bool = False) -> bytes:
+        """One event; `text` is the size of the text in it, `opening` says that none was made."""
+        if opening:
+            usage = replace(usage, completion=self._told)
+        self._told = usage.completion
         parts = [self._head, choice, b"]"]
         if self._obfuscate:
             missing = -text % OBFUSCATED_SIZE

@@ -152,11 +152,18 @@ async def test_usage_comes_once_when_asked() -> None:
 async def test_usage_comes_with_every_chunk_when_asked() -> None:
     wire = Wire(chat(stream_options={"include_usage": True, "continuous_usage_stats": True}))
     wire.tell("a", finish="length")
-    usage = "," + USAGE % (1, 3)
+    none, usage = ("," + USAGE % counts for counts in ((0, 2), (1, 3)))
 
     assert events(
-        opening(usage), delta("a", usage), ending(usage), f"{HEAD}]{usage}}}", "[DONE]"
+        opening(none), delta("a", usage), ending(usage), f"{HEAD}]{usage}}}", "[DONE]"
     ) == await whole(wire)
+
+
+async def test_usage_with_every_chunk_is_not_asked_for_without_usage() -> None:
+    wire = Wire(chat(stream_options={"continuous_usage_stats": True}))
+    wire.tell("a", finish="length")
+
+    assert b"usage" not in await whole(wire)
 
 
 async def test_the_headers_keep_proxies_from_buffering() -> None:
