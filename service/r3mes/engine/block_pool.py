@@ -7,7 +7,7 @@ blocks are handed out again, oldest first, once no free one is left.
 
 import hashlib
 from array import array
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from itertools import chain, takewhile
@@ -30,7 +30,8 @@ class BlockPool:
         self._digests: list[bytes | None] = [None] * num_blocks
         self._blocks: dict[bytes, int] = {}  # digest to the block that holds this prefix
         self._free = list(reversed(range(num_blocks)))  # a stack: warm memory is taken first
-        self._cached: dict[int, None] = {}  # in order of release, oldest first
+        # In order of release, oldest first; a dict would search past all that has left its front.
+        self._cached: OrderedDict[int, None] = OrderedDict()
 
     @property
     def free(self) -> int:
@@ -112,8 +113,7 @@ class BlockPool:
                 raise InternalError(fault)
 
     def _evict(self) -> int:
-        block = next(iter(self._cached))
-        del self._cached[block]
+        block, _ = self._cached.popitem(last=False)
         name, self._digests[block] = self._digests[block], None
         if name is not None:
             del self._blocks[name]
