@@ -7,6 +7,7 @@ values are kept is the business of the step that travels with the forward call.
 Models look the name up for masks as well; it is not in that registry, so they build none.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +19,8 @@ from transformers import AttentionInterface
 from r3mes.errors import StartError
 
 NAME = "r3mes_paged"
-SCORES_BYTES = 64 << 20  # most memory that masks or scores of one call may take
+SCORES_BYTES = 64 << 20  # most memory that the scores of one call may take, or kept masks
+MASKED = float("-inf")
 
 # Keywords that reach attention and change nothing of its result in a causal forward pass of ours.
 HARMLESS = {
@@ -46,6 +48,40 @@ class Heads:
     window: int | None
     softcap: float | None
     sinks: Tensor | None
+
+
+Mask = Callable[[slice], Tensor]  # of these query rows, [B, n, S], added to the scores
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What each query may see: `asks` [B, N] are the queries' positions, `seen` [B, S] the keys'.
+
+    The whole mask can be far larger than all else here, so that it is made part by part.
+    """
+
+    asks: Tensor
+    seen: Tensor
+    window: int | None
+    dtype: torch.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the whole mask."""
+        return self.asks.numel() * self.seen.shape[1] * self.dtype.itemsize
+
+    def mask(self, rows: slice) -> Tensor:
+        asks, seen = self.asks[:, rows, None], self.seen[:, None]
+        hidden = seen > asks
+        if self.window is not None:
+            hidden |= seen <= asks - self.window
+        clear = torch.zeros(hidden.shape, dtype=self.dtype, device=hidden.device)
+        return clear.masked_fill_(hidden, MASKED)
+
+    def kept(self) -> Mask:
+        """All of it, made now."""
+        whole = self.mask(slice(None))
+        return lambda rows: whole[:, rows]
 
 
 class Step(Protocol):
@@ -96,10 +132,10 @@ def register() -> None:
     AttentionInterface.register(NAME, paged_attention)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, heads: Heads, mask: Tensor | None) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: Heads, mask: Mask | None) -> Tensor:
     """Queries [B, Hq, N, D] over keys [B, Hkv, S, D]: [B, N, Hq, Dv].
 
-    `mask` is [B, N, S], added to the scores; None means plain causal with N == S.
+    No mask means plain causal with N == S.
     """
     groups = query.shape[1] // key.shape[1]
     if mask is None and heads.softcap is None and heads.sinks is None:
@@ -108,24 +144,21 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: Heads, mask: Tensor
         )
         return out.transpose(1, 2)
     if mask is None:
-        mask = causal_mask(query.shape[2], query)
+        mask = causal(query.shape[2], query)
     return grouped(query, key, value, heads, mask)
 
 
-def causal_mask(length: int, like: Tensor) -> Tensor:
-    full = torch.full((length, length), float("-inf"), dtype=like.dtype, device=like.device)
-    return full.triu_(1)[None]
+def causal(length: int, like: Tensor) -> Mask:
+    places = torch.arange(length, device=like.device)[None]
+    return Sight(places, places, None, like.dtype).mask
 
 
-def grouped(query: Tensor, key: Tensor, value: Tensor, heads: Heads, mask: Tensor) -> Tensor:
+def grouped(query: Tensor, key: Tensor, value: Tensor, heads: Heads, mask: Mask) -> Tensor:
     """Masked attention, as many rows of each sequence at once as fit into SCORES_BYTES."""
     batch, count, rows, _ = query.shape
     most = max(1, SCORES_BYTES // (4 * batch * count * key.shape[2]))
-    cuts = range(0, rows, most)
-    parts = [
-        folded(query[:, :, at : at + most], key, value, heads, mask[:, at : at + most])
-        for at in cuts
-    ]
+    cuts = [slice(at, at + most) for at in range(0, rows, most)]
+    parts = [folded(query[:, :, cut], key, value, heads, mask(cut)) for cut in cuts]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 

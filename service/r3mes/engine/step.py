@@ -9,16 +9,16 @@ its longest, and are answered by one call. Every other row is answered by itself
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from r3mes.engine.attention import Heads, attend
+from r3mes.engine import attention
+from r3mes.engine.attention import Heads, Mask, Sight, attend
 from r3mes.engine.kv_store import KVStore
 from r3mes.engine.runner import Row
-
-MASKED = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The blocks a group reads, [B, n], and the mask over them, [B, N, n x block size]."""
+    """The blocks a group reads, [B, n], and the mask over their n x block size positions."""
 
     table: Tensor
-    mask: Tensor
+    mask: Mask
 
 
 def order(rows: Sequence[Row]) -> list[int]:
@@ -81,14 +81,15 @@ class PagedStep:
     slots: Tensor = field(init=False)
     groups: list[Group] = field(init=False)
     views: dict[tuple[int, int | None], View] = field(init=False, default_factory=dict)
+    room: int = field(init=False)  # bytes of masks that may still be kept
 
     def __post_init__(self) -> None:
-        size = self.store.block_size
+        size, self.room = self.store.block_size, attention.SCORES_BYTES
         places = []
         for row in self.rows:
             at = np.arange(row.start, length(row))
             places.append(np.asarray(row.blocks)[at // size] * size + at % size)
-        self.slots = torch.from_numpy(np.concatenate(places)).to(self.store.device)
+        self.slots = self._tensor(np.concatenate(places))
         self.groups = list(group(self.rows, block_size=size, most_blocks=self.store.group_blocks))
 
     def attend(self, layer: int, heads: Heads) -> Tensor:
@@ -135,9 +136,15 @@ class PagedStep:
         feed = len(rows[0].tokens)
         asks = np.array([row.start for row in rows])[:, None] + np.arange(feed)[None]
         seen = np.array(begins)[:, None] * size + np.arange(widest * size)[None]
-        hidden = seen[:, None, :] > asks[:, :, None]
-        if window is not None:
-            hidden |= seen[:, None, :] <= asks[:, :, None] - window
-        mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.store.device)
-        mask.masked_fill_(torch.from_numpy(hidden).to(self.store.device), MASKED)
-        return View(torch.from_numpy(table).to(self.store.device), mask)
+        sight = Sight(self._tensor(asks), self._tensor(seen), window, self.dtype)
+        return View(self._tensor(table), self._mask(sight))
+
+    def _mask(self, sight: Sight) -> Mask:
+        """Kept for all layers as long as there is room, else made anew for each of them."""
+        if sight.nbytes > self.room:
+            return sight.mask
+        self.room -= sight.nbytes
+        return sight.kept()
+
+    def _tensor(self, numbers: np.ndarray[Any, Any]) -> Tensor:
+        return torch.from_numpy(numbers).to(self.store.device)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from r3mes.engine import attention
-from r3mes.engine.attention import Heads, attend, causal_mask
+from r3mes.engine.attention import Heads, attend, causal
 
 
 def heads(
@@ -20,7 +20,7 @@ def heads(
     scores = query @ key.repeat_interleave(2, 1).transpose(2, 3) * 0.3
     if softcap:
         scores = softcap * torch.tanh(scores / softcap)
-    scores = scores + causal_mask(rows, query)
+    scores = scores + causal(rows, query)(slice(None))
     if sink is not None:
         scores = torch.cat([scores, sink.view(1, 4, 1, 1).expand(1, 4, rows, 1)], -1)
     weights = scores.softmax(-1)[..., :rows]
@@ -35,7 +35,7 @@ CASES = [{}, {"softcap": 2.0}, {"sinks": True}, {"softcap": 2.0, "sinks": True}]
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_attention_is_what_the_definition_says(case: dict[str, float], masked: bool) -> None:
     asked, expected = heads(**case)  # type: ignore[arg-type]
-    mask = causal_mask(9, asked.query) if masked else None
+    mask = causal(9, asked.query) if masked else None
 
     out = attend(asked.query, asked.key, asked.value, asked, mask)
 
@@ -49,6 +49,6 @@ def test_pieces_that_bound_memory_change_nothing(
     asked, expected = heads(**case)  # type: ignore[arg-type]
     monkeypatch.setattr(attention, "SCORES_BYTES", 4 * 4 * 9 * 2)  # two rows at once
 
-    out = attend(asked.query, asked.key, asked.value, asked, causal_mask(9, asked.query))
+    out = attend(asked.query, asked.key, asked.value, asked, causal(9, asked.query))
 
     torch.testing.assert_close(expected, out)

@@ -1,7 +1,13 @@
 """How rows are ordered and grouped, and what a group may see."""
 
-import torch
+from typing import Any
 
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from r3mes.engine import attention
+from r3mes.engine.attention import Heads
 from r3mes.engine.kv_store import KVStore
 from r3mes.engine.pool_size import LayerShape, Pool
 from r3mes.engine.runner import Row
@@ -54,7 +60,7 @@ def test_tables_are_padded_with_the_block_that_stays_zero() -> None:
     view = step.view(step.groups[0], None)
 
     assert [[5, 8], [3, 1]] == view.table.tolist()
-    assert [3, 7] == (view.mask == 0).sum(dim=-1)[:, 0].tolist()
+    assert [3, 7] == (view.mask(slice(None)) == 0).sum(dim=-1)[:, 0].tolist()
 
 
 def test_a_window_reads_only_its_blocks() -> None:
@@ -63,4 +69,40 @@ def test_a_window_reads_only_its_blocks() -> None:
     view = step.view(step.groups[0], 3)
 
     assert [[7, 2]] == view.table.tolist()  # positions 8 to 15
-    assert [11, 12, 13] == [8 + int(i) for i in (view.mask[0, 0] == 0).nonzero()]
+    assert [11, 12, 13] == [8 + int(i) for i in (view.mask(slice(None))[0, 0] == 0).nonzero()]
+
+
+class Largest(TorchDispatchMode):
+    """The size of the largest tensor that any operation makes."""
+
+    nbytes = 0
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        made = operation(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made._base is None:
+            self.nbytes = max(self.nbytes, made.untyped_storage().nbytes())
+        return made
+
+
+@pytest.mark.parametrize("window", [None, 700])
+def test_a_chunk_far_into_a_long_context_takes_bounded_memory_and_sees_the_same(
+    monkeypatch: pytest.MonkeyPatch, window: int | None
+) -> None:
+    """64 new tokens after 2000: the whole mask would be 500 KB."""
+    dice = torch.Generator().manual_seed(0)
+    shared = store(516)
+    shared.keys[0].data.normal_(generator=dice)
+    shared.values[0].data.normal_(generator=dice)
+    query, key, value = (torch.randn(1, 1, 64, 2, generator=dice) for _ in range(3))
+    heads = Heads(query, key, value, None, window, None, None)
+    chunk = row(2000, 64, list(range(516)))
+    whole = PagedStep([chunk], shared, torch.float32).attend(0, heads)
+
+    monkeypatch.setattr(attention, "SCORES_BYTES", 1 << 16)
+    with Largest() as largest:
+        parts = PagedStep([chunk], shared, torch.float32).attend(0, heads)
+
+    torch.testing.assert_close(whole, parts)
+    assert 1 << 14 < largest.nbytes <= 1 << 16
