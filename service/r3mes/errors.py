@@ -15,7 +15,7 @@ R3mesError
 ├── HeadersTooLarge 431           headers_too_large
 ├── InternalError 500             internal_error
 │   └── EngineCrash               engine_crash
-├── Overloaded 503                server_overloaded
+├── Overloaded 503                server_overloaded (429 where settings say so)
 ├── ModelLoading 503              model_loading
 ├── ShuttingDown 503              shutting_down
 ├── DeadlineExceeded 504          deadline_exceeded
@@ -33,7 +33,7 @@ class R3mesError(Exception):
     new try is sensible; both may be absent.
     """
 
-    status: ClassVar[int] = 500
+    status: int = 500
     type: ClassVar[str] = "server_error"
     retryable: ClassVar[bool] = False
     code: str = "internal_error"
@@ -153,6 +153,12 @@ class StartError(R3mesError):
 
 class CallFailed(R3mesError):
     """A request to a server failed; `code` is the kind in few words, the message a sentence."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says, short enough to be part of a sentence."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
 
 
 def of_code(code: str, message: str) -> R3mesError:

@@ -102,6 +102,9 @@ class LimitSettings(Section):
     )
     max_logprobs: int = Field(20, ge=0, le=100, description="Most alternatives per token.")
     max_messages: int = Field(4096, ge=1, description="Most messages in one chat.")
+    overload_status: Literal[503, 429] = Field(
+        503, description="HTTP status of a request that finds no place: `server_overloaded`."
+    )
     request_timeout_s: float = Field(
         600, gt=0, description="Deadline of a request that names none."
     )
@@ -181,14 +184,12 @@ def variables() -> Iterator[tuple[str, Any]]:
             yield f"{PREFIX}{name}".upper(), field
 
 
-def load(
-    overrides: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None
-) -> Settings:
+def load(overrides: Mapping[str, Any] | None = None) -> Settings:
     """Build the Settings; `overrides` maps dotted names (`server.port`) to values.
 
     Raises StartError for an unknown `R3MES_…` variable or a value out of bounds.
     """
-    refuse_unknown(os.environ if environ is None else environ)
+    refuse_unknown(os.environ)
     nested: dict[str, Any] = {}
     for dotted, value in (overrides or {}).items():
         section, _, field = dotted.partition(".")

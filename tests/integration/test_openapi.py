@@ -32,6 +32,12 @@ OPERATIONS = [
     ("POST", "/detokenize"),
     ("GET", "/version"),
     ("GET", "/load"),
+    ("GET", "/livez"),
+    ("GET", "/readyz"),
+    ("GET", "/startupz"),
+    ("GET", "/health"),
+    ("GET", "/ready"),
+    ("GET", "/metrics"),
 ]
 BOUNDED = settings(
     max_examples=20,

@@ -68,7 +68,7 @@ def small_app(settings: Settings) -> FastAPI:
 
         return StreamingResponse(rows())
 
-    route_errors(app)
+    route_errors(app, overload_status=settings.limits.overload_status)
     install_keys(app, settings)
     return app
 

@@ -111,6 +111,17 @@ class Version(BaseModel):
     version: str
 
 
+class Health(BaseModel):
+    status: Literal["ok", "unavailable"]
+    phase: str
+    progress: float = Field(description="Of the phase, 0 to 1.")
+    detail: str
+    elapsed_s: float = Field(description="Since the start.")
+    phase_seconds: dict[str, float]
+    warm_ttft_s: float | None = Field(description="To the first token, when it was warmed.")
+    heartbeat_age_s: float = Field(description="Since the engine's last report.")
+
+
 class Load(BaseModel):
     server_load: int = Field(description="Requests running or waiting in the engine.")
     running: int

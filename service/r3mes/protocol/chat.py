@@ -76,28 +76,21 @@ def template_kwargs(value: Any) -> Any:
 
 Name = Annotated[str, Field(max_length=MOST_NAME_CHARS)]
 Role = Annotated[str, BeforeValidator(role), WithJsonSchema({"type": "string", "enum": [*ROLES]})]
-Content = Annotated[
-    str,
-    BeforeValidator(content_text),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string"},
-                {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["type", "text"],
-                        "properties": {
-                            "type": {"type": "string", "const": "text"},
-                            "text": {"type": "string"},
-                        },
-                    },
-                },
-            ]
-        }
-    ),
-]
+PARTS = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["type", "text"],
+        "properties": {
+            "type": {"type": "string", "const": "text"},
+            "text": {"type": "string"},
+        },
+    },
+}
+TEXT = {"anyOf": [{"type": "string"}, PARTS]}
+Content = Annotated[str, BeforeValidator(content_text), WithJsonSchema({**TEXT})]
+SPEAKS: dict[str, Any] = {"required": ["content"], "properties": {"content": TEXT}}
+ASSISTS: dict[str, Any] = {"properties": {"role": {"const": "assistant"}}}
 
 
 class Part(BaseModel):
@@ -120,6 +113,10 @@ class ToolCall(Part):
 
 
 class ChatMessage(Part):
+    """Only the assistant's may be without content."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [SPEAKS, ASSISTS]})
+
     role: Role
     content: Content | None = None
     name: Name | None = None

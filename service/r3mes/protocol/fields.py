@@ -95,7 +95,9 @@ def within(name: str) -> Any:
     return Field(ge=least, le=most)
 
 
-TokenId = Annotated[int, BeforeValidator(token_id), Field(ge=0)]
+TokenId = Annotated[
+    int, BeforeValidator(token_id), WithJsonSchema({"type": "integer", "minimum": 0})
+]
 TokenIds = Annotated[list[TokenId], Field(fail_fast=True)]
 StopText = Annotated[str, Field(min_length=1, max_length=MOST_STOP_CHARS)]
 Stops = Annotated[

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from r3mes.errors import InvalidRequest
 from r3mes.protocol.fields import (
@@ -26,6 +26,21 @@ from r3mes.protocol.fields import (
 from r3mes.protocol.problems import problem
 from r3mes.settings import LimitSettings
 
+
+def kept(value: Any) -> Any:
+    if value == 0 and type(value) is int:
+        raise problem("invalid_value", "Use -1, or 1 and more.")
+    return value
+
+
+Kept = Annotated[
+    int,
+    BeforeValidator(kept),
+    Field(ge=-1, lt=1 << 31),
+    WithJsonSchema(
+        {"anyOf": [{"const": -1}, {"type": "integer", "minimum": 1, "maximum": (1 << 31) - 1}]}
+    ),
+]
 TruncationSide = Annotated[str, one_of("left", "right"), Field(examples=["left", "right"])]
 
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
@@ -133,7 +148,7 @@ class GenerationBody(Body):
     stream_options: StreamOptions | None = None
     add_special_tokens: bool | None = None
     skip_special_tokens: bool | None = None
-    truncate_prompt_tokens: Annotated[int, Field(ge=-1, lt=1 << 31)] | None = Field(
+    truncate_prompt_tokens: Kept | None = Field(
         None, description="Keep so many prompt tokens; -1 keeps what fits."
     )
     truncation_side: TruncationSide | None = None
@@ -147,8 +162,6 @@ class GenerationBody(Body):
     def agree(self) -> Self:
         if self.stream_options is not None and not self.stream:
             raise problem("invalid_combination", "Only with `stream`.", at="stream_options")
-        if self.truncate_prompt_tokens == 0:
-            raise problem("invalid_value", "Use -1, or 1 and more.", at="truncate_prompt_tokens")
         limit = self.token_limit()
         if limit is not None and (self.min_tokens or 0) > limit:
             raise problem("invalid_combination", "More than the most tokens.", at="min_tokens")

@@ -27,8 +27,10 @@ def build_app(settings: Settings, engine: EngineClient) -> FastAPI:
     app.state.engine = engine
     app.state.text = None
     install_keys(app, settings)
-    route_errors(app)
+    route_errors(app, overload_status=settings.limits.overload_status)
     for module in (chat, completions, models, tokens, about):
         app.include_router(module.router)
-    install_openapi(app)
+    install_openapi(
+        app, guarded=app.state.keys.exist, overload_status=settings.limits.overload_status
+    )
     return app

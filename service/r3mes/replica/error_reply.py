@@ -12,7 +12,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from r3mes.errors import MethodNotAllowed, NotFound, R3mesError
+from r3mes.errors import MethodNotAllowed, NotFound, Overloaded, R3mesError
 from r3mes.protocol.problems import to_error
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -34,15 +34,23 @@ def headers_of(error: R3mesError, body: bytes) -> RawHeaders:
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed) and error.allow:
         headers.append((b"allow", error.allow.encode("ascii")))
-    if error.status == HTTPStatus.SERVICE_UNAVAILABLE or error.retry_after is not None:
+    busy = error.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+    if busy or error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after or RETRY_AFTER).encode()))
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if busy or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         headers.append((b"x-should-retry", b"true" if error.retryable else b"false"))
     return headers
 
 
-def route_errors(app: FastAPI) -> None:
+def route_errors(app: FastAPI, *, overload_status: int = Overloaded.status) -> None:
     """Turn what FastAPI and Starlette raise into our tree, and let all of it pass to Edge."""
+
+    async def let_pass(request: Request, error: Exception) -> NoReturn:
+        """Starlette's outermost layer would answer plain text; raising hands the error to Edge."""
+        if isinstance(error, Overloaded):
+            error.status = overload_status
+        raise error
+
     app.add_exception_handler(StarletteHTTPException, translate_http)
     app.add_exception_handler(HTTPException, translate_http)
     app.add_exception_handler(RequestValidationError, translate_validation)
@@ -63,9 +71,4 @@ async def translate_http(request: Request, error: Exception) -> NoReturn:
 async def translate_validation(request: Request, error: Exception) -> NoReturn:
     if isinstance(error, RequestValidationError):
         raise to_error(error.errors()) from error
-    raise error
-
-
-async def let_pass(request: Request, error: Exception) -> NoReturn:
-    """Starlette's outermost layer would answer plain text; raising here hands the error to Edge."""
     raise error

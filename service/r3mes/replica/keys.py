@@ -35,6 +35,10 @@ class Keys:
 
     digests: tuple[bytes, ...]
 
+    @property
+    def exist(self) -> bool:
+        return bool(self.digests)
+
     def identify(self, *, authorization: Sequence[str], api_key: Sequence[str]) -> Caller:
         """Takes all values of the two headers; raises InvalidKey for a stranger."""
         if not self.digests:

@@ -16,9 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from r3mes.replica.auth import OPEN_PATHS
+from r3mes.replica.probe_documents import add_probes
+from r3mes.replica.probes import PATHS as PROBES
 
 Node = dict[str, Any]
 
+OPEN = OPEN_PATHS | PROBES
 METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 ANYWHERE = (400, 408, 413, 415, 431, 500)  # from the connection and from Edge
 EVENTS = "text/event-stream"
@@ -26,6 +29,7 @@ REF = {"$ref": "#/components/schemas/ErrorResponse"}
 REQUEST_ID = {"description": "The id of this exchange.", "schema": {"type": "string"}}
 HEADERS: dict[int, Node] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    429: {"Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}},
     503: {"Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}},
 }
 SECURITY = {
@@ -54,13 +58,16 @@ class ErrorResponse(BaseModel):
     error: ErrorDetail
 
 
-def install_openapi(app: FastAPI) -> None:
-    """Amend the document that the application makes, and serve its page at /docs."""
+def install_openapi(app: FastAPI, *, guarded: bool, overload_status: int) -> None:
+    """Amend the document that the application makes, and serve its page at /docs.
+
+    `guarded` tells that a key is needed, `overload_status` is what a full engine is answered with.
+    """
     describe = app.openapi
 
     def openapi() -> Node:
         if app.openapi_schema is None:
-            amend(describe())
+            amend(describe(), guarded=guarded, overload_status=overload_status)
         return describe()
 
     app.openapi = openapi  # type: ignore[method-assign] # the documented way to extend it
@@ -69,7 +76,7 @@ def install_openapi(app: FastAPI) -> None:
         app.add_route(f"{PAGE}/{name}", asset, include_in_schema=False)
 
 
-def amend(document: Node) -> None:
+def amend(document: Node, *, guarded: bool, overload_status: int) -> None:
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's 422, which we never answer
@@ -77,8 +84,13 @@ def amend(document: Node) -> None:
     schema = ErrorResponse.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(schema.pop("$defs"), ErrorResponse=schema)
     components["securitySchemes"] = SECURITY
+    add_probes(document)
     for path, operation in operations(document):
-        amend_operation(path, operation)
+        amend_operation(path, operation, guarded=guarded)
+        if "requestBody" in operation:
+            add_error(operation, overload_status)
+        for response in operation["responses"].values():
+            response.setdefault("headers", {})["X-Request-Id"] = REQUEST_ID
 
 
 def operations(document: Node) -> Iterator[tuple[str, Node]]:
@@ -87,21 +99,23 @@ def operations(document: Node) -> Iterator[tuple[str, Node]]:
             yield path, item[method]
 
 
-def amend_operation(path: str, operation: Node) -> None:
-    responses: Node = operation["responses"]
-    responses.pop("422", None)
+def amend_operation(path: str, operation: Node, *, guarded: bool) -> None:
+    operation["responses"].pop("422", None)
     for status in sorted(possible(path, operation)):
-        responses.setdefault(str(status), error_response(status))
-    for response in responses.values():
-        response.setdefault("headers", {})["X-Request-Id"] = REQUEST_ID
-    if path not in OPEN_PATHS:
-        operation["security"] = [{name: []} for name in SECURITY]
+        add_error(operation, status)
+    if path not in OPEN:
+        keys: list[Node] = [{name: []} for name in SECURITY]
+        operation["security"] = keys if guarded else [{}, *keys]
+
+
+def add_error(operation: Node, status: int) -> None:
+    operation["responses"].setdefault(str(status), error_response(status))
 
 
 def possible(path: str, operation: Node) -> set[int]:
     """Every status beside success that the operation may answer."""
     statuses = set(ANYWHERE)
-    if path not in OPEN_PATHS:
+    if path not in OPEN:
         statuses |= {401, 503}
     if "requestBody" in operation or "{" in path:
         statuses.add(404)

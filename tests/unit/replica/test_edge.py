@@ -8,7 +8,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from r3mes.replica.edge import Edge
 from r3mes.replica.exchange import Exchange
-from r3mes.settings import ServerSettings, Settings
+from r3mes.settings import LimitSettings, ServerSettings, Settings
 from support.edge_server import EdgeServer, serve_edge
 from support.raw_http import Connection, RawResponse, head
 
@@ -82,6 +82,15 @@ def test_the_headers_of_an_error_tell_what_to_do(server: EdgeServer) -> None:
     assert ("7", "true") == (busy["retry-after"], busy["x-should-retry"])
     assert "POST" == get(server, "/echo").headers["allow"]
     assert "false" == get(server, "/boom").headers["x-should-retry"]
+
+
+def test_a_full_engine_can_be_answered_as_too_many_requests() -> None:
+    with serve_edge(Settings(limits=LimitSettings(overload_status=429))) as server:
+        busy = get(server, "/busy")
+
+    assert (429, "server_overloaded") == (busy.status, busy.code)
+    assert ("7", "true") == (busy.headers["retry-after"], busy.headers["x-should-retry"])
+    assert 429 == server.ended.get(timeout=5).status
 
 
 def test_an_unexpected_exception_is_logged_with_the_id_and_not_told(

@@ -16,8 +16,7 @@ class Question(BaseModel):
     text: str
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
+def small_app() -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False)
 
     @app.get("/version")
@@ -32,7 +31,13 @@ def client() -> Iterator[TestClient]:
     async def ask(question: Question) -> Question:
         return question
 
-    install_openapi(app)
+    return app
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    app = small_app()
+    install_openapi(app, guarded=True, overload_status=503)
     with TestClient(app) as client:
         yield client
 
@@ -51,6 +56,8 @@ EDGE = {"200", "400", "408", "413", "415", "431", "500"}
         ("/version", "get", EDGE),
         ("/v1/models/{name}", "get", EDGE | {"401", "404", "503"}),
         ("/v1/ask", "post", EDGE | {"401", "404", "503", "504"}),
+        ("/livez", "get", EDGE | {"503"}),
+        ("/metrics", "get", EDGE),
     ],
 )
 def test_an_operation_lists_every_status_it_can_answer(
@@ -89,6 +96,15 @@ def test_guarded_operations_say_how_to_give_a_key(document: Any) -> None:
 
     assert ways == document["paths"]["/v1/ask"]["post"]["security"]
     assert "security" not in document["paths"]["/version"]["get"]
+
+
+def test_without_keys_a_key_is_a_choice() -> None:
+    app = small_app()
+    install_openapi(app, guarded=False, overload_status=429)
+    ask = app.openapi()["paths"]["/v1/ask"]["post"]
+
+    assert [{}, {"bearer": []}, {"key": []}] == ask["security"]
+    assert "Retry-After" in ask["responses"]["429"]["headers"]
 
 
 def test_the_page_asks_for_nothing_from_elsewhere(client: TestClient) -> None:
