@@ -11,6 +11,8 @@ import zmq
 
 from r3mes.engine import messages
 from r3mes.engine.messages import (
+    ENGINE_SOCKET,
+    HUB_SOCKET,
     Delivery,
     EngineStats,
     Message,
@@ -21,7 +23,6 @@ from r3mes.engine.messages import (
 )
 from r3mes.replica.engine_client import EngineClient
 from r3mes.replica.link import Link
-from r3mes.replica.places import ENGINE_SOCKET, HUB_SOCKET
 from r3mes.settings import ProbeSettings
 
 WORKER = "w1"

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,15 @@ from r3mes import settings
 from r3mes.errors import StartError
 
 
+@pytest.fixture(autouse=True)
+def no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.upper().startswith(settings.PREFIX):
+            monkeypatch.delenv(name)
+
+
 def test_overrides_by_dotted_name_land_in_their_sections() -> None:
-    chosen = settings.load({"server.port": 1234, "model.source": "here"}, environ={})
+    chosen = settings.load({"server.port": 1234, "model.source": "here"})
 
     assert (1234, "here") == (chosen.server.port, chosen.model.source)
 
@@ -26,7 +34,7 @@ def test_a_variable_wins_over_the_default(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_settings_do_not_change_once_they_are_built() -> None:
-    chosen = settings.load(environ={})
+    chosen = settings.load()
 
     with pytest.raises(ValidationError):
         chosen.server.port = 1  # type: ignore[misc]
@@ -41,18 +49,25 @@ def test_settings_do_not_change_once_they_are_built() -> None:
         ("R3MES_MODEL", "R3MES_MODEL__NAME"),
     ],
 )
-def test_an_unknown_variable_is_refused_with_the_nearest_name(wrong: str, nearest: str) -> None:
+def test_an_unknown_variable_is_refused_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, wrong: str, nearest: str
+) -> None:
+    monkeypatch.setenv(wrong, "x")
+
     with pytest.raises(StartError, match=f"{wrong} is not a setting.*{nearest}"):
-        settings.load(environ={wrong: "x"})
+        settings.load()
 
 
-def test_variables_of_others_are_none_of_our_business() -> None:
-    assert 8000 == settings.load(environ={"PORT": "1", "R3MESS": "x"}).server.port
+def test_variables_of_others_are_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "1")
+    monkeypatch.setenv("R3MESS", "x")
+
+    assert 8000 == settings.load().server.port
 
 
 def test_a_refused_value_is_named_by_its_variable_and_never_shown() -> None:
     with pytest.raises(StartError) as refused:
-        settings.load({"server.port": "hunter2"}, environ={})
+        settings.load({"server.port": "hunter2"})
 
     assert str(refused.value).startswith("R3MES_SERVER__PORT: ")
     assert "hunter2" not in str(refused.value)

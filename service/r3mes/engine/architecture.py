@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING
 
-from r3mes.errors import StartError
+from r3mes.errors import StartError, first_line
 
 DROPPED = {
     "attn_implementation",
@@ -30,7 +30,9 @@ def build_config(raw: dict[str, Any]) -> Any:
     try:
         config = CONFIG_MAPPING[kind].from_dict(kept)
     except Exception as error:
-        raise StartError(f"config.json does not fit model type {kind}: {_first(error)}") from error
+        raise StartError(
+            f"config.json does not fit model type {kind}: {first_line(error)}"
+        ) from error
     refuse_layers(config)
     return config
 
@@ -102,8 +104,3 @@ def windows(config: Any, layers: int) -> list[int | None]:
     if kinds is None:
         return [window] * layers
     return [window if kind == "sliding_attention" else None for kind in kinds[:layers]]
-
-
-def _first(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

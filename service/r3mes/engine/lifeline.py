@@ -25,13 +25,14 @@ def read_line() -> bytes:
     return bytes(line)
 
 
-def watch() -> None:
-    """End this process when the parent is gone, whatever its other threads are doing.
-
-    On Linux the kernel is asked as well: it also ends a process that cannot run Python just now.
-    """
+def ask_kernel() -> None:
+    """The same from the kernel: it also ends a process that cannot run Python. Linux can alone."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def watch() -> None:
+    """End this process when the parent is gone, whatever its other threads are doing."""
     threading.Thread(target=_wait_for_end, name="lifeline", daemon=True).start()
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from r3mes.engine import news
 from r3mes.engine.block_pool import BlockPool
-from r3mes.engine.door import Door
+from r3mes.engine.gate import Gate
 from r3mes.engine.messages import Delivery, EngineStats, Logprob, ModelInfo, Step, Submit, Update
 from r3mes.engine.runner import Batch, RowResult, Runner
 from r3mes.engine.scheduler import Plan, Scheduler
@@ -62,7 +62,7 @@ class Engine:
             chunk_tokens=settings.chunk_tokens,
             prefix_cache=settings.prefix_cache,
         )
-        self._door = Door(model, capacity=runner.num_blocks * settings.block_size)
+        self._gate = Gate(model, capacity=runner.num_blocks * settings.block_size)
         self._eos = frozenset(model.eos_token_ids)
         self._live: dict[Key, Sequence] = {}
         self._news: defaultdict[str, list[Update]] = defaultdict(list)
@@ -79,7 +79,7 @@ class Engine:
     @property
     def limit(self) -> int:
         """Most tokens of prompt plus output that one sequence can have."""
-        return self._door.limit
+        return self._gate.limit
 
     def submit(self, worker: str, submit: Submit) -> None:
         """Take a request into the line, or refuse it with news of an error."""
@@ -138,7 +138,7 @@ class Engine:
     def _check(self, key: Key, submit: Submit) -> None:
         if key in self._live:
             raise InvalidRequest("The number of the stream is in use.")
-        self._door.check(submit)
+        self._gate.check(submit)
         # Who finds a seat in the next step does not really wait.
         if len(self._scheduler.waiting) >= self._settings.max_waiting + self._scheduler.seats:
             raise Overloaded("The line of waiting requests is full.")

@@ -13,6 +13,10 @@ from typing import Literal
 
 import msgspec
 
+ENGINE_SOCKET = "engine.sock"
+HUB_SOCKET = "hub.sock"
+ENGINE = b"engine"  # its name towards the supervisor
+
 Finish = Literal["stop", "length", "abort", "error"]
 Phase = Literal["starting", "loading", "warming", "ready", "draining", "failed"]
 

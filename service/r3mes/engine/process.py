@@ -105,6 +105,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the supervisor to understand
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ends it even in the middle of a forward pass
     orders = Orders.model_validate_json(lifeline.read_line())
+    lifeline.ask_kernel()
     lifeline.watch()
     log_to_stderr(orders.log_level, orders.log_format)
     wire = Wire(orders.run_dir)

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 )
 from tqdm import tqdm
 
-from r3mes.errors import StartError
+from r3mes.errors import StartError, first_line
 from r3mes.settings import ModelSettings
 
 BUNDLED = "bundled"
@@ -98,11 +98,6 @@ def _reason(error: Exception, model: ModelSettings) -> str:
     if isinstance(error, HfHubHTTPError):
         return f"the hub answered {error.response.status_code} for {name}"
     return f"the download of {name} failed: {first_line(error)}"
-
-
-def first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _reporting(progress: Progress, name: str) -> type[Any]:

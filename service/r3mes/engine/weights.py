@@ -11,8 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from r3mes.engine.attention import NAME
 from r3mes.engine.checkpoint import Weights
-from r3mes.engine.source import first_line
-from r3mes.errors import StartError
+from r3mes.errors import StartError, first_line
 
 DTYPES = {
     "F64": torch.float32,
@@ -67,7 +66,7 @@ def read_weights(
         )
         model = model.eval().to(device)
     except Exception as error:
-        raise StartError(f"the weights cannot be loaded: {first_line(error)[:300]}") from error
+        raise StartError(f"the weights cannot be loaded: {first_line(error)}") from error
     _refuse_unlike(notes)
     _refuse_not_finite(model)
     return model

@@ -11,11 +11,19 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from r3mes.engine.messages import Delivery, EngineReport, ToEngine, encode, to_engine
+from r3mes.engine.messages import (
+    ENGINE,
+    ENGINE_SOCKET,
+    HUB_SOCKET,
+    Delivery,
+    EngineReport,
+    ToEngine,
+    encode,
+    to_engine,
+)
 
 logger = logging.getLogger(__name__)
 
-IDENTITY = b"engine"
 REPORTS = 64  # unread reports before a new one is not sent but kept
 FLUSH_MS = 1000  # at the end, time for the last report to leave
 
@@ -30,12 +38,12 @@ class Wire:
         self._workers.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._workers.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self._workers.setsockopt(zmq.LINGER, FLUSH_MS)
-        self._workers.bind(f"ipc://{run_dir / 'engine.sock'}")
+        self._workers.bind(f"ipc://{run_dir / ENGINE_SOCKET}")
         self._hub = self._context.socket(zmq.DEALER)
-        self._hub.setsockopt(zmq.IDENTITY, IDENTITY)
+        self._hub.setsockopt(zmq.IDENTITY, ENGINE)
         self._hub.setsockopt(zmq.SNDHWM, REPORTS)
         self._hub.setsockopt(zmq.LINGER, FLUSH_MS)
-        self._hub.connect(f"ipc://{run_dir / 'hub.sock'}")
+        self._hub.connect(f"ipc://{run_dir / HUB_SOCKET}")
         self._poller = zmq.Poller()
         self._poller.register(self._workers, zmq.POLLIN)
         self._poller.register(self._hub, zmq.POLLIN)

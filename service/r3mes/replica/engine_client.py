@@ -18,6 +18,8 @@ import zmq
 
 from r3mes.engine import messages
 from r3mes.engine.messages import (
+    ENGINE_SOCKET,
+    HUB_SOCKET,
     Abort,
     Flush,
     Flushed,
@@ -42,7 +44,6 @@ from r3mes.errors import (
     ShuttingDown,
 )
 from r3mes.replica.link import Link
-from r3mes.replica.places import ENGINE_SOCKET, HUB_SOCKET
 from r3mes.settings import ProbeSettings
 
 FIRST_STATE_S = 10  # the supervisor answers a hello at once, or it is gone

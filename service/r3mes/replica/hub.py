@@ -16,6 +16,8 @@ import msgspec
 import zmq
 
 from r3mes.engine.messages import (
+    ENGINE,
+    HUB_SOCKET,
     AbortWorker,
     EngineReport,
     Flush,
@@ -30,12 +32,10 @@ from r3mes.engine.messages import (
     to_hub,
 )
 from r3mes.replica.link import Link
-from r3mes.replica.places import HUB_SOCKET
 from r3mes.replica.status import Status
 from r3mes.telemetry.metrics import ReplicaMetrics, Snapshot
 from r3mes.telemetry.views import render
 
-ENGINE = b"engine"
 LEAST_GAP_S = 0.25  # between two states that differ in nothing but numbers
 FLUSH_S = 0.25  # a scrape does not wait longer for a worker that hangs
 
@@ -247,10 +247,7 @@ class Hub:
 
     def _send(self, receiver: bytes, message: Message) -> None:
         # A receiver that is gone or does not take any more loses the message; the next state heals.
-        try:
-            self._link.send(receiver, encode(message))
-        except zmq.Again:
-            log.warning("%r takes no messages", receiver)
+        self._link.send(receiver, encode(message))
 
 
 def snapshot(state: ReplicaState) -> Snapshot:

@@ -4,15 +4,12 @@ The pipe itself is the engine's `lifeline`: one line of JSON on standard input, 
 open and silent. Knows nothing of what the child does.
 """
 
-import ctypes
 import json
 import os
 import select
-import signal
-import sys
 from typing import Any
 
-from r3mes.engine.lifeline import PARENT_GONE, PR_SET_PDEATHSIG, STDIN, read_line
+from r3mes.engine.lifeline import PARENT_GONE, STDIN, ask_kernel, read_line
 
 
 def read_payload() -> dict[str, Any]:
@@ -25,8 +22,7 @@ def read_payload() -> dict[str, Any]:
 
 def tie_to_parent(parent: int) -> None:
     """Ask the kernel to end this process with `parent`; only Linux can, others have the pipe."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    ask_kernel()
     if os.getppid() != parent:  # it went before the kernel was asked
         os._exit(PARENT_GONE)
 

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import zmq
 
+from r3mes.engine.messages import ENGINE_SOCKET
 from r3mes.errors import StartError
 from r3mes.settings import ServerSettings
 
 BACKLOG = 2048
-ENGINE_SOCKET = "engine.sock"  # bound by the engine
-HUB_SOCKET = "hub.sock"
 
 
 def listen(settings: ServerSettings) -> socket.socket:

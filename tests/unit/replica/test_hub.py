@@ -11,6 +11,7 @@ import zmq
 
 from r3mes.engine import messages
 from r3mes.engine.messages import (
+    HUB_SOCKET,
     AbortWorker,
     EngineReport,
     EngineStats,
@@ -29,7 +30,6 @@ from r3mes.replica import drain as drains
 from r3mes.replica.drain import drain
 from r3mes.replica.hub import Hub
 from r3mes.replica.link import Link
-from r3mes.replica.places import HUB_SOCKET
 from r3mes.telemetry.metrics import ReplicaMetrics
 
 PATIENCE_S = 10

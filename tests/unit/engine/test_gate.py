@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from r3mes.engine.door import Door
 from r3mes.engine.fake import load_fake
+from r3mes.engine.gate import Gate
 from r3mes.engine.messages import SamplingParams, Submit
 from r3mes.errors import InvalidRequest
 from r3mes.settings import EngineSettings, ModelSettings
@@ -34,7 +34,7 @@ def submit(prompt: list[int], **wishes: Any) -> Submit:
 )
 def test_it_refuses(prompt: list[int], wishes: dict[str, Any], code: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        Door(MODEL, capacity=100).check(submit(prompt, **wishes))
+        Gate(MODEL, capacity=100).check(submit(prompt, **wishes))
 
     assert code == refusal.value.code
 
@@ -48,15 +48,15 @@ def test_it_refuses(prompt: list[int], wishes: dict[str, Any], code: str) -> Non
     ],
 )
 def test_it_lets_pass(prompt: list[int], wishes: dict[str, Any]) -> None:
-    Door(MODEL, capacity=100).check(submit(prompt, **wishes))
+    Gate(MODEL, capacity=100).check(submit(prompt, **wishes))
 
 
 def test_a_prompt_that_only_the_cache_is_too_small_for_is_told_so() -> None:
     with pytest.raises(InvalidRequest, match="KV cache is too small: it holds 8 tokens") as refusal:
-        Door(MODEL, capacity=8).check(submit([1] * 8))
+        Gate(MODEL, capacity=8).check(submit([1] * 8))
 
     assert "context_length_exceeded" == refusal.value.code
 
 
 def test_the_limit_is_the_model_or_the_cache_whichever_is_less() -> None:
-    assert (20, 8) == (Door(MODEL, capacity=100).limit, Door(MODEL, capacity=8).limit)
+    assert (20, 8) == (Gate(MODEL, capacity=100).limit, Gate(MODEL, capacity=8).limit)

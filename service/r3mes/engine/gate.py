@@ -10,7 +10,7 @@ from r3mes.errors import ContextTooLong, InvalidRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Gate:
     """`capacity` is how many positions the whole KV cache holds."""
 
     model: ModelInfo
