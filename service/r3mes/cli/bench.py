@@ -1,22 +1,14 @@
-"""`r3mes bench`: measures a running server from the terminal."""
+"""`r3mes bench`: measures a running server from the terminal.
 
-import asyncio
-import os
-import platform
-from datetime import UTC, datetime
+What it needs is imported when it runs, for every command loads this module.
+"""
+
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from r3mes import __version__
-from r3mes.bench import report
-from r3mes.bench.caller import Caller, Outcome
-from r3mes.bench.figures import Figures
-from r3mes.bench.measure import Plan, measure
-from r3mes.cli.server import DEFAULT_URL, ApiKey, Url, connect, served_model
+from r3mes.cli.options import DEFAULT_URL, ApiKey, Url
 from r3mes.errors import StartError
 
 
@@ -45,8 +37,9 @@ def bench(
     plot: Annotated[Path | None, typer.Option(help="Write a picture (.png or .svg).")] = None,
 ) -> None:
     """Measure a running server: time to first token, inter-token latency, tokens/s, errors."""
-    if plot:
-        report.refuse_without_matplotlib()
+    from r3mes.bench.measure import Plan
+    from r3mes.cli.measuring import measure_and_show
+
     plan = Plan(
         levels=() if rate else read_levels(concurrency),
         rate=rate,
@@ -56,18 +49,16 @@ def bench(
         output_tokens=output_tokens,
         seed=seed,
     )
-    with connect(url, api_key=api_key) as client:
-        name = model or served_model(client)
-    caller = Caller(url, model=name, endpoint=endpoint, api_key=api_key, timeout_s=timeout)
-    figures = run(plan, caller)
-    Console().print(report.table(figures))
-    about = describe(plan, caller)
-    if json_file:
-        report.write_json(json_file, figures, about=about)
-    if plot:
-        report.draw(plot, figures, title=f"{name}: {prompt_tokens} tokens in, {output_tokens} out")
-    if all(level.requests == sum(level.errors.values()) for level in figures):
-        raise typer.Exit(1)
+    measure_and_show(
+        plan,
+        url=url,
+        model=model,
+        api_key=api_key,
+        endpoint=endpoint,
+        timeout_s=timeout,
+        json_file=json_file,
+        plot=plot,
+    )
 
 
 def read_levels(text: str) -> tuple[int, ...]:
@@ -78,43 +69,3 @@ def read_levels(text: str) -> tuple[int, ...]:
     if not levels or min(levels) < 1:
         raise StartError(f"--concurrency takes numbers like 1,4,16, not {text!r}.")
     return levels
-
-
-def run(plan: Plan, caller: Caller) -> list[Figures]:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    # The bar shares the processors with what it measures, so it is drawn twice a second.
-    bar = Progress(
-        *columns,
-        TimeElapsedColumn(),
-        console=console,
-        refresh_per_second=2,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bar:
-
-        def on_level(name: str, count: int | None) -> None:
-            for task in bar.task_ids:
-                bar.remove_task(task)
-            bar.add_task(name, total=count)
-
-        def on_end(_: Outcome) -> None:
-            bar.advance(bar.task_ids[0])
-
-        return asyncio.run(measure(plan, caller, on_level=on_level, on_end=on_end))
-
-
-def describe(plan: Plan, caller: Caller) -> dict[str, Any]:
-    """What one must know to take the same figures again."""
-    return {
-        "r3mes": __version__,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "client": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
-        "url": caller.url,
-        "model": caller.model,
-        "endpoint": caller.endpoint,
-        "prompt_tokens": plan.prompt_tokens,
-        "output_tokens": plan.output_tokens,
-        "seed": plan.seed,
-    }

@@ -1,23 +1,13 @@
-"""What the commands that talk to a running server share: its address, its key, its model."""
+"""A running server, as commands see it: a connection, its failures in one sentence, its model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
 
 import httpx
 import msgspec
-import typer
 
 from r3mes.client.answers import refusal
 from r3mes.errors import CallFailed
-
-DEFAULT_URL = "http://127.0.0.1:8000"
-
-Url = Annotated[str, typer.Option("--url", help="Address of the server.")]
-ApiKey = Annotated[
-    str | None,
-    typer.Option("--api-key", envvar="OPENAI_API_KEY", help="Key, when the server asks for one."),
-]
 
 
 class ModelCard(msgspec.Struct):

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from r3mes import settings
 from r3mes.cli.flags import settings_flags
@@ -29,6 +27,9 @@ def show_config(overrides: Mapping[str, Any], *, as_json: JsonFlag = False) -> N
     if as_json:
         typer.echo(json.dumps([entry._asdict() for entry in entries], indent=2))
         return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("setting", "value", "from", box=None, pad_edge=False)
     for entry in entries:
         table.add_row(entry.variable, "" if entry.value is None else str(entry.value), entry.source)

@@ -48,8 +48,15 @@ def test_every_flag_of_a_role_is_explained_by_its_setting() -> None:
 HEAVY = ("torch", "transformers", "tokenizers", "numpy", "matplotlib", "uvicorn", "fastapi")
 
 
-@pytest.mark.parametrize("command", ["--help", "show-config"])
-def test_a_command_that_computes_nothing_imports_nothing_heavy(command: str) -> None:
+SLOW = ("httpx", "rich", *HEAVY)  # not for a start that asks and draws nothing
+
+
+@pytest.mark.parametrize(
+    ("command", "names"), [("--help", HEAVY), ("show-config", HEAVY), ("version", SLOW)]
+)
+def test_a_command_that_computes_nothing_imports_nothing_heavy(
+    command: str, names: tuple[str, ...]
+) -> None:
     program = (
         "import runpy, sys\n"
         f"sys.argv = ['r3mes', *{command.split()}]\n"
@@ -57,7 +64,7 @@ def test_a_command_that_computes_nothing_imports_nothing_heavy(command: str) -> 
         "    runpy.run_module('r3mes', run_name='__main__')\n"
         "except SystemExit:\n"
         "    pass\n"
-        f"sys.stderr.write(' '.join(name for name in {HEAVY} if name in sys.modules))\n"
+        f"sys.stderr.write(' '.join(name for name in {names} if name in sys.modules))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -1,0 +1,87 @@
+"""A conversation with a running server, in a terminal or through a pipe."""
+
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from importlib import import_module
+
+import typer
+
+from r3mes.cli.conversation import Conversation
+from r3mes.cli.server import connect, served_model
+from r3mes.errors import CallFailed
+
+HELP = """\
+/reset  forget the conversation
+/quit   leave; so do Ctrl-D and, at the prompt, Ctrl-C
+/help   show this
+Ctrl-C during an answer stops the answer only."""
+
+
+def talk(
+    url: str, *, model: str | None, system: str | None, max_tokens: int | None, api_key: str | None
+) -> None:
+    """One conversation, from its first line to its end."""
+    with connect(url, api_key=api_key) as client:
+        name = model or served_model(client)
+        conversation = Conversation(client, model=name, system=system, max_tokens=max_tokens)
+        if sys.stdin.isatty():
+            with suppress(ImportError):
+                import_module("readline")  # gives the prompt its line editing and history
+            typer.echo(f"{name} at {url}. /help lists the commands.")
+        failed = [line for line in questions() if not turn(conversation, line)]
+    if failed and not sys.stdin.isatty():
+        raise typer.Exit(1)
+
+
+def questions() -> Iterator[str]:
+    """Lines of the user until the end of input, Ctrl-C or /quit."""
+    prompt = "> " if sys.stdin.isatty() else ""
+    while True:
+        try:
+            line = input(prompt).strip()
+        except (EOFError, KeyboardInterrupt):
+            if prompt:
+                typer.echo()
+            return
+        if line == "/quit":
+            return
+        if line:
+            yield line
+
+
+def turn(conversation: Conversation, line: str) -> bool:
+    """One command or question; False when it failed."""
+    if line == "/reset":
+        conversation.reset()
+    elif line == "/help":
+        typer.echo(HELP)
+    elif line.startswith("/"):
+        typer.echo(f"{line.split()[0]} is not a command. {HELP}")
+    else:
+        return say_answer(conversation, line)
+    return True
+
+
+def say_answer(conversation: Conversation, question: str) -> bool:
+    try:
+        with closing(conversation.answer(question)) as pieces:
+            for piece in pieces:
+                typer.echo(printable(piece), nl=False)
+    except KeyboardInterrupt:
+        typer.echo(" …", nl=False)
+    except CallFailed as failure:
+        typer.echo(f"r3mes: {failure.message}", err=True)
+        if "context_length_exceeded" in failure.code:
+            typer.echo("r3mes: /reset forgets the conversation.", err=True)
+        return False
+    typer.echo()
+    return True
+
+
+def printable(piece: str) -> str:
+    """Without the control characters with which an answer could take over a terminal."""
+    if not sys.stdout.isatty():
+        return piece
+    return "".join(c for c in piece if c in "\n\t" or unicodedata.category(c) != "Cc")
