@@ -24,6 +24,7 @@ from uvicorn.server import ServerState
 from r3mes.errors import (
     HeadersTooLarge,
     InvalidRequest,
+    MethodNotAllowed,
     R3mesError,
     RequestTimeout,
     RequestTooLarge,
@@ -120,7 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             self.stop_listening()
         except httptools.HttpParserError as error:
-            self.refuse(self.fault or malformed(f"Broken HTTP: {error}."))
+            self.refuse(self.fault or malformed(reason(error)))
         self.watch()
 
     def on_message_begin(self) -> None:
@@ -141,6 +142,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.count_head(len(name) + len(value) + len(b": \r\n"))
 
     def on_headers_complete(self) -> None:
+        if self.parser.get_method() == b"CONNECT":
+            self.fail(MethodNotAllowed("This is no proxy.", allow="GET, HEAD, POST"))
         self.check_head()
         super().on_headers_complete()
         self.enter("body")
@@ -259,6 +262,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def has_unread(self) -> bool:
         return self.deaf or self.phase in ("head", "body")
+
+
+def reason(error: httptools.HttpParserError) -> str:
+    """A callback of uvicorn fails only on an address that it cannot take apart."""
+    if isinstance(error, httptools.HttpParserCallbackError):
+        return "The address of the request cannot be read."
+    return f"Broken HTTP: {error}."
 
 
 def malformed(message: str) -> InvalidRequest:

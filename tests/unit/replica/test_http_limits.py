@@ -67,7 +67,6 @@ BROKEN_HEADS = {
     "no host": b"GET /version HTTP/1.1\r\n\r\n",
     "two hosts": head("GET", "/version", "Host: other"),
     "unknown method": head("FOO", "/version"),
-    "connect": b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
     "bare line feeds": b"GET /version HTTP/1.1\nHost: a\n\n",
     "version 2": b"GET /version HTTP/2.0\r\nHost: a\r\n\r\n",
     "folded header": b"GET /version HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
@@ -78,6 +77,12 @@ BROKEN_HEADS = {
     ),
     "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n",
 }
+
+
+def test_a_tunnel_is_no_method_of_ours(server: EdgeServer) -> None:
+    request_head = b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    assert (405, "unknown_url") == refusal(server, request_head + b"hello" + GOOD)
 
 
 @pytest.mark.parametrize("request_head", BROKEN_HEADS.values(), ids=BROKEN_HEADS.keys())
