@@ -5,6 +5,7 @@ Owns the trace of each running request and the count of requests in flight. Know
 
 import time
 from collections.abc import Iterable
+from http import HTTPStatus
 
 from starlette.datastructures import Headers
 
@@ -35,10 +36,10 @@ class Accounts:
     def begin(self, exchange: Exchange, headers: Headers) -> None:
         if exchange.path in PROBES:
             return
-        self._engine.in_flight += 1
         trace = self._tracing.begin(
             traceparent=exchange.traceparent, tracestate=exchange.tracestate
         )
+        self._engine.in_flight += 1
         self._traces[id(exchange)] = trace
         exchange.trace_id, exchange.span_id = trace.trace_id, trace.span_id
         exchange.sampled = trace.sampled
@@ -48,14 +49,17 @@ class Accounts:
         trace = self._traces.pop(id(exchange), None)
         if trace is None:
             return
-        report = report_of(exchange, trace, ended=time.monotonic())
-        found = list(changes(report))
-        dropped = self._tracing.end(report)
-        if dropped:
-            found.append(Change(names.SPANS_DROPPED, (), dropped))
         self._engine.in_flight -= 1
-        self._engine.measured([measurement(change) for change in found])
-        log_request(report)
+        found: list[Change] = []
+        try:
+            report = report_of(exchange, trace, ended=time.monotonic())
+            found += changes(report)
+            dropped = self._tracing.end(report)
+            if dropped:
+                found.append(Change(names.SPANS_DROPPED, (), dropped))
+            log_request(report)
+        finally:  # whatever fails, nobody waits for a request that has ended
+            self._engine.measured([measurement(change) for change in found])
 
 
 def measurement(change: Change) -> Measurement:
@@ -72,13 +76,12 @@ def report_of(exchange: Exchange, trace: Trace, *, ended: float) -> RequestRepor
         key_id=exchange.key_id,
         method=exchange.method,
         route=exchange.route,
-        path=exchange.path,
         status=exchange.status or 500,
         error_type=exchange.error_type,
         started=exchange.started,
         started_ns=exchange.started_ns,
         ended=ended,
-        operation=OPERATIONS.get(exchange.route or ""),
+        operation=operation_of(exchange),
         model=exchange.model,
         response_id=exchange.response_id,
         stream=exchange.stream,
@@ -95,6 +98,13 @@ def report_of(exchange: Exchange, trace: Trace, *, ended: float) -> RequestRepor
         finished=latest(stamps),
         first_chunk=exchange.first_chunk,
     )
+
+
+def operation_of(exchange: Exchange) -> Operation | None:
+    """What was asked of the model; nothing where the method or the model does not exist."""
+    if exchange.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+        return None
+    return OPERATIONS.get(exchange.route or "")
 
 
 def earliest(moments: Iterable[float | None]) -> float | None:
