@@ -25,6 +25,8 @@ R3mesError
 
 from typing import ClassVar
 
+CLIENT_GONE = 499  # status in our records of an exchange whose client left; never sent
+
 
 class R3mesError(Exception):
     """Base of the tree.

@@ -10,7 +10,6 @@ GOOD = RequestReport(
     key_id=None,
     method="POST",
     route="/v1/completions",
-    path="/v1/completions",
     status=200,
     error_type=None,
     started=99.0,

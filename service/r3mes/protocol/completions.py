@@ -11,7 +11,6 @@ from r3mes.protocol.problems import problem
 from r3mes.settings import LimitSettings
 
 DEFAULT_MAX_TOKENS = 16
-MOST_PROMPTS = 4096  # bound of the work before settings are looked at
 
 Prompt = str | list[int]
 
@@ -27,16 +26,10 @@ def prompt_list(value: Any) -> list[Prompt]:
     if not value:
         raise problem("empty_prompt", "The prompt is empty.")
     if isinstance(value[0], str):
-        return [prompt_text(index, item) for index, item in enumerate(bounded(value))]
+        return [prompt_text(index, item) for index, item in enumerate(value)]
     if isinstance(value[0], list):
-        return [prompt_ids(index, item) for index, item in enumerate(bounded(value))]
+        return [prompt_ids(index, item) for index, item in enumerate(value)]
     return [[token_id(item) for item in value]]
-
-
-def bounded(prompts: list[Any]) -> list[Any]:
-    if len(prompts) > MOST_PROMPTS:
-        raise problem("too_many_prompts", f"At most {MOST_PROMPTS} prompts.")
-    return prompts
 
 
 def prompt_text(index: int, item: Any) -> Prompt:
@@ -101,6 +94,9 @@ class CompletionBody(GenerationBody):
 
     def token_limit(self) -> int | None:
         return DEFAULT_MAX_TOKENS if self.max_tokens is None else self.max_tokens
+
+    def asked_limit(self) -> int | None:
+        return self.max_tokens
 
     def alternatives(self) -> int | None:
         return self.logprobs

@@ -171,6 +171,10 @@ class GenerationBody(Body):
         """Most tokens that the client wants in one choice."""
         raise NotImplementedError
 
+    def asked_limit(self) -> int | None:
+        """The same, where it is no default of ours."""
+        return self.token_limit()
+
     def alternatives(self) -> int | None:
         """Alternatives wanted beside each token; None without logprobs."""
         raise NotImplementedError

@@ -24,7 +24,6 @@ OURS = frozenset(
         "invalid_type",
         "invalid_value",
         "missing_required_parameter",
-        "too_many_prompts",
         "unknown_parameter",
         "unsupported_content",
         "unsupported_parameter",

@@ -65,9 +65,7 @@ class Answer:
 
     def _account(self) -> None:
         exchange = self._exchange
-        now = time.monotonic()
-        exchange.first_chunk = exchange.first_chunk or now
-        exchange.last_chunk = now
+        exchange.first_chunk = exchange.first_chunk or time.monotonic()
         exchange.prompt_tokens = sum(len(job.prompt) for job in self.jobs[:: self._n])
         exchange.completion_tokens = sum(choice.count for choice in self.choices)
         exchange.cached_tokens = sum(

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from r3mes.errors import (
+    CLIENT_GONE,
     InternalError,
     R3mesError,
     RequestTimeout,
@@ -26,7 +27,6 @@ from r3mes.replica.error_reply import RawHeaders, body_of, headers_of
 from r3mes.replica.exchange import Exchange
 from r3mes.settings import ServerSettings
 
-CLIENT_GONE = 499
 REFUSAL = "refusal"  # key of scope["state"] under which the protocol leaves a broken body's error
 
 CLOSING = (RequestTimeout, RequestTooLarge, UnsupportedEncoding, ShuttingDown)
@@ -117,6 +117,16 @@ def too_large(limit: int) -> RequestTooLarge:
     return RequestTooLarge(f"The body is larger than {limit} bytes.")
 
 
+def route_of(scope: Scope) -> str | None:
+    """The template of the route that answered; None when none matched."""
+    route = scope.get("route")
+    if route is not None:
+        return str(route.path)
+    # Starlette's own routes leave no template; those without parameters are theirs.
+    plain = "endpoint" in scope and not scope.get("path_params")
+    return str(scope["path"]) if plain else None
+
+
 class Body:
     """The request's body on its way in: counted, and broken off where the protocol says so."""
 
@@ -195,5 +205,5 @@ class Reply:
         if self.ended:
             return
         self.ended = True
-        self.exchange.route = getattr(self.scope.get("route"), "path", self.exchange.route)
+        self.exchange.route = route_of(self.scope)
         self.edge.on_end(self.exchange)

@@ -47,7 +47,6 @@ class Exchange:
     completion_tokens: int = 0
     unknown_fields: int = 0
     first_chunk: float | None = None  # monotonic; when the first text left
-    last_chunk: float | None = None
 
 
 def exchange_of(scope: Any) -> Exchange:

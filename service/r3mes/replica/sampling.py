@@ -157,7 +157,7 @@ def cut_prompt(ids: list[int], body: GenerationBody, info: ModelInfo) -> list[in
 def traced(params: SamplingParams, body: GenerationBody) -> dict[str, Any]:
     """What telemetry tells of a request; no text."""
     return {
-        "max_tokens": params.max_tokens,
+        "max_tokens": body.asked_limit(),
         "temperature": params.temperature,
         "top_p": params.top_p,
         "top_k": params.top_k,

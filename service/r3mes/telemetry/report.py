@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 Operation = Literal["chat", "text_completion"]
-CLIENT_GONE = 499
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +30,6 @@ class RequestReport:
     key_id: str | None
     method: str
     route: str | None  # template; None when no route matched
-    path: str
     status: int
     error_type: str | None
     started: float

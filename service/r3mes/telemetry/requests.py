@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from r3mes.errors import CLIENT_GONE
 from r3mes.telemetry import names
 from r3mes.telemetry.names import Instrument
-from r3mes.telemetry.report import CLIENT_GONE, RequestReport
+from r3mes.telemetry.report import RequestReport
 
 
 class Change(NamedTuple):

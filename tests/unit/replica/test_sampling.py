@@ -8,7 +8,7 @@ from r3mes.engine.messages import SamplingParams
 from r3mes.errors import ContextTooLong, InvalidRequest
 from r3mes.protocol.completions import CompletionBody
 from r3mes.replica.engine_client import Job
-from r3mes.replica.sampling import Door, cut_prompt, derived, jobs_of
+from r3mes.replica.sampling import Door, cut_prompt, derived, jobs_of, traced
 from r3mes.settings import EngineSettings, LimitSettings
 from support.model_info import info_of
 
@@ -130,6 +130,14 @@ def test_the_budget_of_a_request_bounds_all_its_choices_together() -> None:
     with pytest.raises(InvalidRequest, match="at most 100"):
         jobs([1], [2], n=4, max_tokens=13, limits=limits)
     assert 12 == jobs([1], [2], n=4, max_tokens=12, limits=limits)[0].params.max_tokens
+
+
+def test_telemetry_hears_of_a_limit_only_where_the_client_named_one() -> None:
+    for body, told in (
+        (CompletionBody(prompt="x"), None),
+        (CompletionBody(prompt="x", max_tokens=5000), 5000),
+    ):
+        assert told == traced(params(), body)["max_tokens"]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from starlette.responses import Response
 
+from r3mes.errors import CLIENT_GONE
 from r3mes.protocol.generation import GenerationBody
 from r3mes.replica.answer import Answer, Gathered
 from r3mes.replica.deadline import deadline_of
-from r3mes.replica.edge import CLIENT_GONE
 from r3mes.replica.engine_client import Job
 from r3mes.replica.presence import ClientGone, while_present
 from r3mes.replica.routes.service import Service

@@ -1,5 +1,7 @@
 """GET /v1/models and /v1/models/{id}: the one model that is served here."""
 
+from pathlib import Path
+
 from fastapi import APIRouter, Request
 
 from r3mes.engine.messages import ModelInfo
@@ -36,5 +38,12 @@ def info_of(request: Request) -> ModelInfo | None:
 
 def describe(info: ModelInfo, request: Request) -> Model:
     created = request.app.state.engine.state.started_at
-    root = request.app.state.settings.model.source
+    source: str = request.app.state.settings.model.source
+    root = root_of(source) or info.name
     return Model(id=info.name, created=created, root=root, max_model_len=info.max_len)
+
+
+def root_of(source: str) -> str:
+    """The source, but of a folder no more than its name: where it lies is nobody's business."""
+    is_path = source.startswith(("/", ".", "~")) or source.count("/") > 1
+    return Path(source).name if is_path else source
