@@ -80,6 +80,14 @@ def spent(usage: dict[str, int]) -> dict[str, int]:
     return {"prompt": usage["prompt_tokens"], "generated": usage["completion_tokens"]}
 
 
+def test_the_pages_of_the_document_are_counted_by_their_path(pair: Replica) -> None:
+    for path in ("/docs", "/openapi.json"):
+        assert 200 == httpx.get(f"{pair.url}{path}", verify=PLAIN).status_code
+
+    routes = {key[key.index("route") + 1] for key in pair.metrics() if "route" in key}
+    assert {"/docs", "/openapi.json"} <= routes
+
+
 def test_a_client_that_leaves_is_counted_as_499_and_frees_its_slot(pair: Replica) -> None:
     before, aborts = amounts(pair), pair.metric("r3mes_aborts_total")
 

@@ -174,6 +174,15 @@ def test_the_record_tells_what_happened(server: EdgeServer) -> None:
     assert server.ended.empty()
 
 
+def test_a_page_that_is_no_route_of_the_api_is_known_by_its_path(server: EdgeServer) -> None:
+    forget(server)
+    for path in ("/docs", "/docs/", "/openapi.json"):
+        get(server, path)
+
+    routes = [server.ended.get(timeout=10).route for _ in range(3)]
+    assert ["/docs", None, None] == routes  # this server has no such document
+
+
 def test_a_client_that_leaves_within_its_body_is_a_499_and_no_error(
     server: EdgeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
