@@ -74,7 +74,8 @@ def errors_page() -> Iterator[str]:
         'Every failure is one JSON object: `{"error": {"message", "type", "param", "code"}}`.\n'
         "`param` is the dotted path of the field at fault, or null.\n"
         "In a stream that has begun it is an event, followed by `[DONE]`.\n"
-        "Where a new try may help, the answer carries `Retry-After` in seconds."
+        "Where a new try may help, the answer carries `Retry-After` in seconds.\n"
+        "`server_overloaded` is a 429 where `R3MES_LIMITS__OVERLOAD_STATUS` says so."
     )
     yield "| status | type | code | a new try may help |\n|---|---|---|---|"
     for error in sorted(of_the_wire(errors.R3mesError), key=lambda e: (e.status, e.code)):
