@@ -32,6 +32,14 @@ VENV = ROOT / ".venv"
 UV_VENV = ROOT / ".uv"
 STAMP = VENV / "installed"
 SPACE_GB = {"engine": 7, "dev": 7, "engine-cpu": 2, "dev-cpu": 2}
+IMPORTED = (
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "r3mes.cli.app",
+    "r3mes.engine.load",
+    "r3mes.replica.supervisor",
+    "r3mes.replica.web",
+)
 
 
 def main() -> None:
@@ -108,7 +116,19 @@ def install(lock: str, *, wheels: str) -> None:
     run(uv, "pip", "sync", *python, "--require-hashes", *find_links, LOCKS / f"{lock}.txt")
     build = ["--build-constraints", LOCKS / "build.txt", "--require-build-hashes"]
     run(uv, "pip", "install", *python, "--quiet", "--no-deps", *build, "--editable", ROOT)
+    compile_what_a_start_imports()
     STAMP.write_text(stamp(lock))
+
+
+def compile_what_a_start_imports() -> None:
+    """Some environments tell Python to write no bytecode; then every start would compile anew.
+
+    Compiling all that is installed takes a minute, and most of it is never imported.
+    """
+    environ = {name: it for name, it in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    program = "; ".join(f"import {module}" for module in IMPORTED)
+    python = str(VENV / "bin" / "python")
+    subprocess.run([python, "-c", program], env=environ, stderr=subprocess.DEVNULL, check=False)
 
 
 def refuse_an_intel_mac() -> None:

@@ -1,5 +1,6 @@
 """What `make serve` says before it installs anything, each in one sentence."""
 
+import importlib.util
 import socket
 import subprocess
 import sys
@@ -86,6 +87,27 @@ def test_a_development_environment_serves_too(
     assert install.is_installed("engine-cpu")
     assert install.is_installed("dev-cpu")
     assert not install.is_installed("engine")
+
+
+def test_what_a_start_imports_is_compiled_even_where_python_is_told_to_write_no_bytecode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "python").symlink_to(sys.executable)
+    (tmp_path / "started.py").write_text("")
+    monkeypatch.setattr(install, "VENV", tmp_path)
+    monkeypatch.setattr(install, "IMPORTED", ("started",))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+
+    install.compile_what_a_start_imports()
+
+    assert list((tmp_path / "__pycache__").glob("started.*.pyc"))
+
+
+def test_every_module_that_is_compiled_exists() -> None:
+    assert [] == [name for name in install.IMPORTED if importlib.util.find_spec(name) is None]
 
 
 def test_an_environment_is_stale_when_its_lock_has_changed(
