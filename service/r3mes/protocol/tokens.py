@@ -1,8 +1,8 @@
 """Bodies and answers of /tokenize and /detokenize."""
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from r3mes.protocol.chat import TemplatedBody
 from r3mes.protocol.fields import Body, TokenIds
@@ -11,11 +11,20 @@ from r3mes.protocol.problems import problem
 
 # What would change the text of a chat.
 SHOWN = ("chat_template", "documents", "functions", "mm_processor_kwargs", "reasoning", "tools")
+TEXT: dict[str, Any] = {
+    "required": ["prompt"],
+    "properties": {"prompt": {"type": "string"}, "messages": {"type": "null"}},
+}
+CHAT: dict[str, Any] = {
+    "required": ["messages"],
+    "properties": {"messages": {"type": "array"}, "prompt": {"type": "null"}},
+}
 
 
 class TokenizeBody(TemplatedBody):
     """Either `prompt` or `messages`; a chat has the ids that it would be answered with."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [TEXT, CHAT]})
     unsupported: ClassVar = {name: UNSUPPORTED[name] for name in SHOWN}
 
     model: str | None = None

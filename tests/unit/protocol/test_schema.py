@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from r3mes.protocol.chat import ChatBody
 from r3mes.protocol.completions import CompletionBody
-from r3mes.protocol.tokens import DetokenizeBody
+from r3mes.protocol.tokens import DetokenizeBody, TokenizeBody
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -49,6 +49,13 @@ def said(**message: Any) -> dict[str, Any]:
         (ChatBody, said(role="user", content=[{"type": "image"}]), False),
         (ChatBody, said(role="robot", content="Hi"), False),
         (ChatBody, {"messages": []}, False),
+        (TokenizeBody, {"prompt": "a"}, True),
+        (TokenizeBody, {"prompt": "", "messages": None}, True),
+        (TokenizeBody, {"prompt": None, "messages": [USER]}, True),
+        (TokenizeBody, {"messages": [USER]}, True),
+        (TokenizeBody, {"messages": [USER], "prompt": "a"}, False),
+        (TokenizeBody, {"messages": None, "prompt": None}, False),
+        (TokenizeBody, {}, False),
     ],
 )
 def test_the_schema_tells_what_is_taken(
