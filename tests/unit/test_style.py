@@ -75,7 +75,9 @@ def test_every_module_says_what_it_owns() -> None:
 
 
 def test_a_lock_names_versions_and_hashes_and_never_an_index() -> None:
-    for lock in tracked("requirements/*.txt"):
+    locks = tracked("requirements/*.txt")
+    assert locks != []
+    for lock in locks:
         text = lock.read_text()
 
         assert [] == re.findall(r"https?://\S+|--(?:extra-)?index-url\b|--find-links\b", text)

@@ -151,12 +151,14 @@ def test_prompt_logprobs_come_once_whole_and_with_the_first_token() -> None:
     assert second.prompt_logprobs is None
 
 
-def test_prompt_logprobs_survive_a_preemption_whole() -> None:
-    fake = FakeEngine(kv_blocks=10, chunk_tokens=16)
+@pytest.mark.parametrize("alternatives", [0, 3])
+def test_prompt_logprobs_survive_a_preemption_whole(alternatives: int) -> None:
+    fake, alone = FakeEngine(kv_blocks=10, chunk_tokens=16), FakeEngine()
     fake.submit(1, [1] * 3, max_tokens=30)
     fake.step()
-    fake.submit(2, list(range(24)), max_tokens=12, prompt_logprobs=0)
-    fake.finish()
+    for engine in (fake, alone):
+        engine.submit(2, list(range(24)), max_tokens=12, prompt_logprobs=alternatives)
+        engine.finish()
 
     stamps = fake.ledger.last(2).stamps
     assert stamps is not None
@@ -165,6 +167,7 @@ def test_prompt_logprobs_survive_a_preemption_whole() -> None:
         update.prompt_logprobs for update in fake.ledger.updates["w", 2] if update.prompt_logprobs
     ]
     assert list(range(1, 24)) == [each.token for each in whole if each]
+    assert alone.ledger.updates["w", 2][0].prompt_logprobs == whole
 
 
 def test_with_no_token_wanted_the_prompt_is_read_and_that_is_all() -> None:

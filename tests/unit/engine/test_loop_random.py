@@ -10,8 +10,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from r3mes.engine.fake import FIRST, LAST
 from r3mes.engine.sequence import Key
 from support.engine import FakeEngine, answer
+
+
+def next_byte(token: int) -> int:
+    """What the fake says in place of an id that it must not say."""
+    return FIRST if token == LAST else token + 1
+
 
 WORKERS = st.sampled_from(["a", "b"])
 
@@ -35,6 +42,8 @@ class EngineMachine(RuleBasedStateMachine):
         )
         self.prompts: dict[Key, list[int]] = {}
         self.wanted: dict[Key, int] = {}
+        self.least: dict[Key, int] = {}
+        self.stops: dict[Key, tuple[int, ...]] = {}
         self.deadlines: dict[Key, float] = {}
         self.aborted: set[Key] = set()
         self.dead: set[Key] = set()
@@ -46,7 +55,9 @@ class EngineMachine(RuleBasedStateMachine):
         tail=st.integers(0, 3),
         wanted=st.integers(0, 30),
         patience=st.none() | st.integers(0, 30),
-        logprobs=st.none() | st.just(0),
+        logprobs=st.none() | st.integers(0, 2),
+        least=st.integers(0, 12),
+        stops=st.booleans(),
     )
     def submit(
         self,
@@ -57,9 +68,14 @@ class EngineMachine(RuleBasedStateMachine):
         wanted: int,
         patience: int | None,
         logprobs: int | None,
+        least: int,
+        stops: bool,
     ) -> None:
         key = (worker, len(self.prompts))
         self.prompts[key] = prompt = [family] * length + [tail] * tail
+        # One of the first ids of its own answer ends it, unless that is too early.
+        self.stops[key] = tuple(answer(prompt, 6, seed=key[1])[3:4]) if stops else ()
+        self.least[key] = least if stops else 0
         self.wanted[key] = wanted
         deadline = None if patience is None else self.fake.clock.now + patience
         if deadline is not None:
@@ -72,6 +88,8 @@ class EngineMachine(RuleBasedStateMachine):
             max_tokens=wanted,
             seed=key[1],
             prompt_logprobs=logprobs,
+            min_tokens=self.least[key],
+            stop_token_ids=self.stops[key],
         )
 
     @rule(data=st.data())
@@ -112,7 +130,7 @@ class EngineMachine(RuleBasedStateMachine):
         updates = self.fake.ledger.updates[key]
         ids = list(chain.from_iterable(update.ids for update in updates))
         finishes = [update.finish for update in updates if update.finish]
-        assert answer(self.prompts[key], len(ids), seed=key[1]) == ids
+        assert self._expected(key, len(ids)) == ids
         if key in self.dead and not finishes:
             return
         assert 1 == len(finishes) == (updates[-1].finish is not None)
@@ -120,11 +138,22 @@ class EngineMachine(RuleBasedStateMachine):
         allowed = {
             "length": len(ids) == self.wanted[key]
             or len(ids) + len(self.prompts[key]) == self.fake.engine.limit,
+            "stop": ids[-1:] == [last.stop_token] and last.stop_token in self.stops[key],
             "abort": key in self.aborted,
             "error": last.error in {"context_length_exceeded", "server_overloaded"}
             or (last.error == "deadline_exceeded" and self.fake.clock.now >= self.deadlines[key]),
         }
         assert allowed[last.finish or ""]
+
+    def _expected(self, key: Key, count: int) -> list[int]:
+        """What it must get up to its stop id, which is passed over while that is too early."""
+        ids: list[int] = []
+        for token in answer(self.prompts[key], count, seed=key[1]):
+            early = len(ids) < self.least[key]
+            ids.append(next_byte(token) if early and token in self.stops[key] else token)
+            if not early and token in self.stops[key]:
+                break
+        return ids
 
     def _served_in_order(self) -> None:
         """Who came first got the first token first, or in the same pass."""
