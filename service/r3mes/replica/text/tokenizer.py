@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from r3mes.engine.messages import ModelInfo
-from r3mes.errors import StartError
+from r3mes.errors import StartError, first_line
 from r3mes.replica.text.codec import ByteCodec
 from r3mes.replica.text.detokenizer import (
     ByteDetokenizer,
@@ -62,7 +62,7 @@ def load_tokenizer(path: str) -> Any:
             path, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # it raises nearly everything, by the kind of what is broken
-        raise StartError(f"The tokenizer cannot be loaded: {error}") from error
+        raise StartError(f"The tokenizer cannot be loaded: {first_line(error)}") from error
     if not getattr(tokenizer, "is_fast", False):
         raise StartError("The tokenizer has no fast form (tokenizer.json); this model is refused.")
     return tokenizer
