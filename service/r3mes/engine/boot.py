@@ -21,6 +21,8 @@ from r3mes.engine.runner import Runner
 from r3mes.errors import StartError
 from r3mes.settings import EngineSettings, ModelSettings
 
+COMPILED_SHAPES = "128"  # some twenty numbers of rows
+
 Do = Callable[[Callable[[], None]], None]  # have the main thread do something
 
 
@@ -105,8 +107,14 @@ def installed() -> Iterator[None]:
 
 
 def _set_threads(engine: EngineSettings) -> None:
-    """Before torch starts its threads: idle ones must sleep, not spin on a shared machine."""
+    """Before torch starts its threads: idle ones must sleep, not spin on a shared machine.
+
+    oneDNN keeps what it compiled for each number of rows, half a megabyte a time; a step's rows are
+    of any number, so without a bound that grows by hundreds of megabytes and is hardly ever used.
+    """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, COMPILED_SHAPES)
     import torch
 
     torch.set_num_threads(engine.threads or usable_cores())
