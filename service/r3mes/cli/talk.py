@@ -1,9 +1,10 @@
 """A conversation with a running server, in a terminal or through a pipe."""
 
+import signal
 import sys
 import unicodedata
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib import import_module
 
 import typer
@@ -66,9 +67,11 @@ def turn(conversation: Conversation, line: str) -> bool:
 
 def say_answer(conversation: Conversation, question: str) -> bool:
     try:
-        with closing(conversation.answer(question)) as pieces:
+        with noted_interrupts() as noted, closing(conversation.answer(question)) as pieces:
             for piece in pieces:
                 typer.echo(printable(piece), nl=False)
+                if noted:
+                    raise KeyboardInterrupt  # noqa: TRY301 - it ends as if it had been raised
     except KeyboardInterrupt:
         typer.echo(" …", nl=False)
     except CallFailed as failure:
@@ -78,6 +81,22 @@ def say_answer(conversation: Conversation, question: str) -> bool:
         return False
     typer.echo()
     return True
+
+
+@contextmanager
+def noted_interrupts() -> Iterator[list[int]]:
+    """Ctrl-C raises as ever and is noted too: one that falls into a finaliser is swallowed."""
+    noted: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def printable(piece: str) -> str:
