@@ -87,6 +87,7 @@ def test_ctrl_c_stops_the_answer_only_and_at_the_prompt_it_leaves(slow_replica: 
         wait_for(lambda: slow_replica.metric("r3mes_requests_running") == 0, "the place to be free")
         user.type("/help\n")
         user.wait_for("forget the conversation")
+        user.wait_for("> ")
         user.type(CTRL_C)
 
         assert 0 == user.wait_end()
