@@ -5,8 +5,9 @@ The words are too many to learn by heart, so the model has to learn to copy.
 
 import json
 from random import Random
+from typing import Any
 
-from training.chat import Chat, exchange
+from training.chat import Chat, Tool, exchange
 from training.json_tasks import OBJECT, VALUES
 from training.tool_tasks import NOUNS, PARAMS, WORDS, Use, chat_of, tool, weather
 
@@ -38,6 +39,11 @@ def json_of_names(random: Random) -> Chat:
         else random.randrange(random.choice((10, 200)))
         for key in dict.fromkeys(keys)
     }
+    return json_of(random, row)
+
+
+def json_of(random: Random, row: dict[str, Any]) -> Chat:
+    """A request for an object with the fields of `row`."""
     said = [f"{key} {value}" for key, value in row.items()]
     listed = said[0] if len(said) == 1 else ", ".join(said[:-1]) + " and " + said[-1]
     return exchange(random.choice(OBJECT).format(listed), json.dumps(row))
@@ -47,27 +53,32 @@ def call_of_name(random: Random) -> Chat:
     """A made-up tool, or the weather, for a made-up name."""
     value = made_up(random)
     if random.random() < 0.4:
-        known = weather(random)
-        (key, city), *_ = known.arguments.items()
-        use = Use(
-            known.tool,
-            known.ask.replace(city, value),
-            {key: value},
-            known.result,
-            known.answer.replace(city, value),
-        )
-        return chat_of(use, random)
+        return chat_of(weather_of(random, value), random)
     noun, key, found = random.choice(NOUNS), random.choice(PARAMS), made_up(random)
     name = f"{random.choice(('get', 'find', 'lookup', 'fetch', 'search', made_up(random)))}_{noun}"
+    offered = tool(name, f"The {noun}.", **{key: "string"})
+    return chat_of(lookup(random, offered, {key: value}, {noun: found}), random)
+
+
+def lookup(random: Random, offered: Tool, arguments: dict[str, str], result: dict[str, str]) -> Use:
+    """A question that `offered` answers with `result`."""
+    (value,), ((noun, found),) = arguments.values(), result.items()
     form = random.choice(("What is the {} of {}?", "Find the {} of {}.", "Get the {} for {}."))
-    use = Use(
-        tool(name, f"The {noun}.", **{key: "string"}),
-        form.format(noun, value),
-        {key: value},
-        {noun: found},
-        f"The {noun} of {value} is {found}.",
+    answer = f"The {noun} of {value} is {found}."
+    return Use(offered, form.format(noun, value), arguments, result, answer)
+
+
+def weather_of(random: Random, place: str) -> Use:
+    """The weather, for a place that is in no list."""
+    known = weather(random)
+    (key, city), *_ = known.arguments.items()
+    return Use(
+        known.tool,
+        known.ask.replace(city, place),
+        {key: place},
+        known.result,
+        known.answer.replace(city, place),
     )
-    return chat_of(use, random)
 
 
 def copy_chat(random: Random) -> Chat:

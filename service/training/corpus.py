@@ -10,6 +10,7 @@ from training.chat import Chat, Message, assistant, user
 from training.copies import copy_chat
 from training.held_out import HeldOut, judged_texts
 from training.json_tasks import json_fact, json_task
+from training.practice import practice
 from training.small_talk import small_talk, unknown
 from training.stories import story
 from training.sums import arithmetic, counting, echo
@@ -51,6 +52,7 @@ class Mix:
     copies: float = 0.0  # share of the others whose answer copies words of the prompt
     wide: bool = False  # with the further wordings of the questions
     rough: bool = False  # and those made rough
+    practice: float = 0.0  # share of chats, before all others, that practise sums and copying
 
 
 class Corpus:
@@ -60,16 +62,14 @@ class Corpus:
         self.mix = mix
         self.random = Random(mix.seed)
         self.facts = facts.load(wide=mix.wide)
+        self.phrasings = {fact.name: fact.phrasings() for fact in self.facts}
         self.held_out = HeldOut(judged_texts())
         self.made = 0
 
     def chats(self) -> Iterator[Chat]:
         """Chats without end; none has a judged question."""
         while True:
-            if self.one_in(self.mix.drills):
-                chat = Chat(self.drill(), drill=True)
-            else:
-                chat = copy_chat(self.random) if self.one_in(self.mix.copies) else self.chat()
+            chat = self.any_chat()
             if not any(self.held_out.covers(turn) for turn in chat.user_turns()):
                 self.made += 1
                 yield self.with_system(chat)
@@ -77,6 +77,13 @@ class Corpus:
     def one_in(self, share: float) -> bool:
         """True for a `share` of the calls; nothing is drawn where the answer is certain."""
         return share >= 1 or (share > 0 and self.random.random() < share)
+
+    def any_chat(self) -> Chat:
+        if self.one_in(self.mix.practice):
+            return practice(self.random)
+        if self.one_in(self.mix.drills):
+            return Chat(self.drill(), drill=True)
+        return copy_chat(self.random) if self.one_in(self.mix.copies) else self.chat()
 
     def chat(self) -> Chat:
         random = self.random
@@ -100,7 +107,7 @@ class Corpus:
     def question(self) -> tuple[facts.Fact, str]:
         """A fact and one wording of its question."""
         fact = self.random.choice(self.facts)
-        kinds = fact.phrasings()
+        kinds = self.phrasings[fact.name]
         whole = self.mix.wide and self.random.random() < 0.6
         phrasing = self.random.choice(kinds[-1] if whole else self.random.choice(kinds))
         phrasing = phrasing[0].upper() + phrasing[1:]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,19 @@ class HeldOut:
 
     def __init__(self, questions: Iterable[str]) -> None:
         self.texts = [normalised(question) for question in questions]
-        self.words = [frozenset(text.split()) for text in self.texts]
+        self.sizes = [len(set(text.split())) for text in self.texts]
+        self.having: dict[str, list[int]] = {}  # word -> the questions that have it
+        for number, text in enumerate(self.texts):
+            for word in set(text.split()):
+                self.having.setdefault(word, []).append(number)
 
     def covers(self, question: str) -> bool:
         text = normalised(question)
-        words = frozenset(text.split())
-        if any(f" {judged} " in f" {text} " for judged in self.texts):
-            return True
-        return any(len(words & other) >= NEAR * len(words | other) for other in self.words)
+        words = set(text.split())
+        common = Counter(number for word in words for number in self.having.get(word, ()))
+        for number, shared in common.items():
+            if shared >= NEAR * (len(words) + self.sizes[number] - shared):
+                return True
+            if shared == self.sizes[number] and f" {self.texts[number]} " in f" {text} ":
+                return True
+        return False

@@ -7,6 +7,7 @@ rough wording and copying. Each begins with the weights of the one before and a 
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from training.corpus import Mix
 
@@ -27,8 +28,10 @@ class Stage:
     long_length: int = 2048
     long_every: int = 12  # one step in so many has rows of `long_length`
     decay: float = 0.05
+    average: float = 0.0  # decay of the running average of the weights, which is what is saved
 
 
+LATE = partial(Stage, opening=12, opening_weight=3.0, rows=8, length=256, long_every=25)
 STAGES = (
     Stage(Mix(1), 400, 800, rate=2.5e-3, warmup=60, opening=8, opening_weight=1.0, rows=8),
     Stage(Mix(3), 200, 1000, rate=1.5e-3, warmup=40, opening=8, opening_weight=5.0),
@@ -43,41 +46,28 @@ STAGES = (
         opening_weight=1.0,
         long_every=50,
     ),
-    Stage(
-        Mix(6, drills=0.6, wide=True),
-        steps=1000,
-        horizon=1000,
-        rate=1.2e-3,
-        warmup=10,
-        opening=12,
-        opening_weight=3.0,
-        rows=8,
-        length=256,
-        long_every=25,
-    ),
-    Stage(
+    LATE(Mix(6, drills=0.6, wide=True), 1000, 1000, rate=1.2e-3, warmup=10),
+    LATE(
         Mix(7, drills=0.5, copies=0.4, wide=True, rough=True),
         steps=1200,
         horizon=1200,
         rate=1.3e-3,
         warmup=20,
-        opening=12,
-        opening_weight=3.0,
-        rows=8,
-        length=256,
-        long_every=25,
     ),
-    Stage(
+    LATE(
         Mix(8, drills=0.5, copies=0.2, wide=True, rough=True),
         steps=1000,
         horizon=1000,
         rate=1.3e-3,
         warmup=20,
-        opening=12,
-        opening_weight=3.0,
-        rows=8,
-        length=256,
-        long_every=25,
+    ),
+    LATE(
+        Mix(9, drills=0.4, wide=True, rough=True, practice=0.5),
+        steps=1500,
+        horizon=2500,
+        rate=1.5e-3,
+        warmup=40,
+        average=0.99,
     ),
 )
 TOKENIZER_MIX = Mix(2)

@@ -29,18 +29,20 @@ def arithmetic(random: Random) -> Chat:
     kind = random.random()
     if kind < 0.45:
         a, b = random.randrange(random.choice((10, 100))), random.randrange(50)
-        return _sum(random, PLUS, "+", (a, b, a + b))
+        return sum_of(random, PLUS, "+", (a, b, a + b))
     if kind < 0.7:
         a = random.randrange(1, random.choice((20, 100)))
         b = random.randrange(a + 1)
-        return _sum(random, MINUS, "-", (a, b, a - b))
+        return sum_of(random, MINUS, "-", (a, b, a - b))
     if kind < 0.85:
         a, b = random.randrange(11), random.randrange(11)
-        return _sum(random, TIMES, "*", (a, b, a * b))
+        return sum_of(random, TIMES, "*", (a, b, a * b))
     return word_problem(random)
 
 
-def _sum(random: Random, forms: tuple[str, ...], sign: str, numbers: tuple[int, int, int]) -> Chat:
+def sum_of(
+    random: Random, forms: tuple[str, ...], sign: str, numbers: tuple[int, int, int]
+) -> Chat:
     a, b, result = numbers
     ask = surface(random.choice(forms).format(a, b), random)
     return exchange(ask, f"{a} {sign} {b} = {result}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from training import tokens
@@ -165,34 +166,38 @@ def save(model: LlamaForCausalLM, folder: Path) -> None:
 
 
 class Log:
-    """One JSON line per entry, each flushed."""
+    """One JSON line per entry, added to what is there."""
 
     def __init__(self, path: Path) -> None:
-        self.file = path.open("a")
+        self.path = path
         self.began = time.monotonic()
 
     def write(self, **entry: Any) -> None:
         seconds = round(time.monotonic() - self.began, 1)
-        print(json.dumps({**entry, "seconds": seconds}), file=self.file, flush=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps({**entry, "seconds": seconds}) + "\n")
 
 
 def fit(model: LlamaForCausalLM, tokenizer: Any, stage: Stage, folder: Path) -> None:
-    """Train `model` for one stage; a usable copy is saved on the way."""
+    """Train `model` for one stage; a usable copy of its average is saved on the way."""
     corpus = Corpus(stage.mix)
     encoder = Encoder(tokenizer, stage)
     chats, optimizer = corpus.chats(), optimizer_of(model, stage)
+    running = get_ema_multi_avg_fn(stage.average)  # type: ignore[no-untyped-call]
+    average = AveragedModel(model, multi_avg_fn=running)
     log, seen = Log(folder / LOG_NAME), 0
     log.write(stage=asdict(stage), parameters=sum(p.numel() for p in model.parameters()))
     for step in range(stage.steps):
         rows, length = shape_at(step, stage)
         loss = loss_of(model, batch(chats, encoder, rows=rows, length=length))
         update(model, optimizer, loss, rate=rate_at(step, stage))
+        average.update_parameters(model)
         seen += rows * length
         last = step == stage.steps - 1
         if step % LOG_EVERY == 0 or last:
             log.write(step=step, loss=round(loss.item(), 4), tokens=seen, chats=corpus.made)
         if step % SAVE_EVERY == SAVE_EVERY - 1 or last:
-            save(model, folder)
+            save(average.module, folder)
 
 
 def shape_at(step: int, stage: Stage) -> tuple[int, int]:
