@@ -14,6 +14,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 INSTALL = @$(PYTHON) requirements/install.py
 CODE := service tests docs requirements
+# What decides alone, without torch or a socket: every branch of it is tested.
+POLICY := */engine/scheduler.py,*/engine/block_pool.py,*/engine/sequence.py,*/engine/gate.py,*/protocol/*,*/errors.py
 
 help: ## List what make can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,7 +57,8 @@ docs-check: dev ## Fail when a generated page is stale
 check: lint types arch docs-check ## All of the above that can fail; the default
 
 test: dev ## Every test; no GPU and no network needed
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=
+	@$(BIN)/coverage report --include="$(POLICY)" --fail-under 100
 
 bench: dev ## Compare with other servers on this machine: docs/benchmarks/; LLAMA_SERVER=path names one
 	@.uv/bin/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
@@ -68,5 +71,5 @@ lock: dev ## Renew requirements/*.txt from pyproject.toml; WHEELS is needed for 
 	@$(PYTHON) requirements/lock.py "$(WHEELS)"
 
 clean: ## Remove what make made here
-	rm -rf .venv .uv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .uv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find service tests docs requirements -name __pycache__ -type d -prune -exec rm -rf {} +

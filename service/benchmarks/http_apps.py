@@ -142,14 +142,14 @@ def django() -> Any:
 
 
 def serve_tornado(port: int) -> None:
-    import tornado.web
     import uvloop
+    from tornado.web import Application, RequestHandler
 
-    class Echo(tornado.web.RequestHandler):
+    class Echo(RequestHandler):
         def post(self) -> None:
             self.write(answer(json.loads(self.request.body)))
 
-    class Sse(tornado.web.RequestHandler):
+    class Sse(RequestHandler):
         async def get(self) -> None:
             self.set_header("Content-Type", SSE)
             async for data in events():
@@ -157,7 +157,7 @@ def serve_tornado(port: int) -> None:
                 await self.flush()
 
     async def serve() -> None:
-        tornado.web.Application([("/echo", Echo), ("/sse", Sse)]).listen(port, "127.0.0.1")
+        Application([("/echo", Echo), ("/sse", Sse)]).listen(port, "127.0.0.1")
         await asyncio.Event().wait()
 
     uvloop.run(serve())

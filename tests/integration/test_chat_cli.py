@@ -79,15 +79,15 @@ def test_the_key_comes_from_the_environment_that_other_clients_use(
 
 def test_ctrl_c_stops_the_answer_only_and_at_the_prompt_it_leaves(slow_replica: Replica) -> None:
     with terminal("chat", "--url", slow_replica.url) as user:
-        user.wait_for("> ")
+        user.wait_for_prompt()
         user.type("Tell me a long story\n")
         wait_for(lambda: slow_replica.metric("r3mes_requests_running") == 1, "an answer to begin")
         user.type(CTRL_C)
-        user.wait_for("> ")
+        user.wait_for_prompt()
         wait_for(lambda: slow_replica.metric("r3mes_requests_running") == 0, "the place to be free")
         user.type("/help\n")
         user.wait_for("forget the conversation")
-        user.wait_for("> ")
+        user.wait_for_prompt()
         user.type(CTRL_C)
 
         assert 0 == user.wait_end()
@@ -96,7 +96,7 @@ def test_ctrl_c_stops_the_answer_only_and_at_the_prompt_it_leaves(slow_replica: 
 def test_ctrl_d_and_quit_leave(fake_replica: Replica) -> None:
     for typed in (CTRL_D, "/quit\n"):
         with terminal("chat", "--url", fake_replica.url) as user:
-            user.wait_for("> ")
+            user.wait_for_prompt()
             user.type(typed)
 
             assert 0 == user.wait_end()

@@ -9,7 +9,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import psutil
+
 from support.command_line import clean_environment
+from support.replica import wait_for
 
 CTRL_C, CTRL_D = "\x03", "\x04"
 
@@ -34,6 +37,16 @@ class Terminal:
                 with suppress(OSError):  # the other side has ended
                     self.seen += os.read(self.fd, 4096).decode(errors="replace")
         return self.seen
+
+    def wait_for_prompt(self) -> None:
+        """Until the prompt stands there and the program sleeps, waiting for a key.
+
+        A Ctrl-C that comes between the two is noticed at the next key only: readline looks for
+        signals before it begins to wait.
+        """
+        self.wait_for("> ")
+        asleep = psutil.STATUS_SLEEPING
+        wait_for(lambda: psutil.Process(self.process.pid).status() == asleep, "a program at rest")
 
     def wait_end(self) -> int:
         return self.process.wait(30)

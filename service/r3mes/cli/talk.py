@@ -31,21 +31,32 @@ def talk(
             with suppress(ImportError):
                 import_module("readline")  # gives the prompt its line editing and history
             typer.echo(f"{name} at {url}. /help lists the commands.")
-        failed = [line for line in questions() if not turn(conversation, line)]
+        failed = converse(conversation)
     if failed and not sys.stdin.isatty():
         raise typer.Exit(1)
 
 
+def converse(conversation: Conversation) -> bool:
+    """Turn after turn until the user leaves; whether one of them failed."""
+    failed = False
+    try:
+        for line in questions():
+            failed = not turn(conversation, line) or failed
+    except (EOFError, KeyboardInterrupt):
+        if sys.stdin.isatty():
+            typer.echo()
+    return failed
+
+
 def questions() -> Iterator[str]:
-    """Lines of the user until the end of input, Ctrl-C or /quit."""
+    """Lines of the user until /quit.
+
+    Raises:
+        EOFError: At the end of input.
+    """
     prompt = "> " if sys.stdin.isatty() else ""
     while True:
-        try:
-            line = input(prompt).strip()
-        except (EOFError, KeyboardInterrupt):
-            if prompt:
-                typer.echo()
-            return
+        line = input(prompt).strip()
         if line == "/quit":
             return
         if line:

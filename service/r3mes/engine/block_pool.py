@@ -30,8 +30,9 @@ class BlockPool:
         self._digests: list[bytes | None] = [None] * num_blocks
         self._blocks: dict[bytes, int] = {}  # digest to the block that holds this prefix
         self._free = list(reversed(range(num_blocks)))  # a stack: warm memory is taken first
-        # In order of release, oldest first; a dict would search past all that has left its front.
-        self._cached: OrderedDict[int, None] = OrderedDict()
+        # To its digest, in order of release, oldest first; a dict would search past all that has
+        # left its front.
+        self._cached: OrderedDict[int, bytes] = OrderedDict()
 
     @property
     def free(self) -> int:
@@ -90,10 +91,11 @@ class BlockPool:
             self._references[block] -= 1
             if self._references[block]:
                 continue
-            if self._digests[block] is None:
+            name = self._digests[block]
+            if name is None:
                 self._free.append(block)
             else:
-                self._cached[block] = None
+                self._cached[block] = name
 
     def check(self, tables: Iterable[Seq[int]]) -> None:
         """Raise InternalError unless `tables` hold all references and every block has one state."""
@@ -106,15 +108,16 @@ class BlockPool:
             "a block is in no state or in two": states != Counter(range(self.num_blocks)),
             "the index and the blocks' names differ": named != self._blocks,
             "a free block has a name": any(self._digests[block] for block in self._free),
-            "a cached block has no name": not all(self._digests[block] for block in self._cached),
+            "a cached block has another name": any(
+                self._digests[block] != name for block, name in self._cached.items()
+            ),
         }
         for fault, present in broken.items():
             if present:
                 raise InternalError(fault)
 
     def _evict(self) -> int:
-        block, _ = self._cached.popitem(last=False)
-        name, self._digests[block] = self._digests[block], None
-        if name is not None:
-            del self._blocks[name]
+        block, name = self._cached.popitem(last=False)
+        del self._blocks[name]
+        self._digests[block] = None
         return block

@@ -114,7 +114,10 @@ class CompletionBody(GenerationBody):
         if len(self.prompt) > limits.max_prompts:
             message = f"At most {limits.max_prompts} prompts in one request."
             raise InvalidRequest(message, param="prompt", code="too_many_prompts")
-        for name in ("logprobs", "prompt_logprobs"):
-            if (getattr(self, name) or 0) > limits.max_logprobs:
+        for name, wanted in (
+            ("logprobs", self.logprobs),
+            ("prompt_logprobs", self.prompt_logprobs),
+        ):
+            if (wanted or 0) > limits.max_logprobs:
                 message = f"`{name}` is at most {limits.max_logprobs}."
                 raise InvalidRequest(message, param=name)

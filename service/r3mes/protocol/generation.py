@@ -1,5 +1,6 @@
 """What chat and completions requests have in common: sampling, streaming, and what is refused."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
@@ -167,17 +168,17 @@ class GenerationBody(Body):
             raise problem("invalid_combination", "More than the most tokens.", at="min_tokens")
         return self
 
+    @abstractmethod
     def token_limit(self) -> int | None:
         """Most tokens that the client wants in one choice."""
-        raise NotImplementedError
 
     def asked_limit(self) -> int | None:
         """The same, where it is no default of ours."""
         return self.token_limit()
 
+    @abstractmethod
     def alternatives(self) -> int | None:
         """Alternatives wanted beside each token; None without logprobs."""
-        raise NotImplementedError
 
     def check(self, limits: LimitSettings, *, strict: bool) -> None:
         """What depends on settings."""

@@ -5,12 +5,14 @@ Each failure is one sentence for people. Knows no process.
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import zmq
 
@@ -19,6 +21,8 @@ from r3mes.errors import StartError
 from r3mes.settings import ServerSettings
 
 BACKLOG = 2048
+PREFIX = "r3mes-"
+LOCK = "lock"
 
 
 def listen(settings: ServerSettings) -> socket.socket:
@@ -72,23 +76,37 @@ def url_of(listener: socket.socket) -> str:
 def run_folder() -> Iterator[Path]:
     """A private folder for the sockets; raises StartError when there is no room for it."""
     try:
-        folder = Path(tempfile.mkdtemp(prefix="r3mes-"))
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     except OSError as error:
         raise StartError(
             "There is no folder for temporary files with space left; make room or set TMPDIR."
         ) from error
     try:
-        check(folder)
-        yield folder
+        if len(os.fsencode(folder / ENGINE_SOCKET)) > zmq.IPC_PATH_MAX_LEN:
+            raise StartError(f"The path of {folder.parent} is too long for a socket; set TMPDIR.")
+        with locked(folder):
+            sweep(folder.parent)
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def check(folder: Path) -> None:
-    """Sockets must fit: their names into an address, and something onto the disk."""
-    if len(os.fsencode(folder / ENGINE_SOCKET)) > zmq.IPC_PATH_MAX_LEN:
-        raise StartError(f"The path of {folder.parent} is too long for a socket; set TMPDIR.")
+def locked(folder: Path) -> TextIO:
+    """The folder's lock, which the kernel lets go of when this process dies, whatever kills it."""
+    new = folder / "new"
     try:
-        (folder / "supervisor.pid").write_text(f"{os.getpid()}\n")
+        new.write_text(f"{os.getpid()}\n")
+        lock = new.open()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        new.rename(folder / LOCK)  # nobody sees it before it is held
     except OSError as error:
         raise StartError(f"Cannot write to {folder.parent}: {error.strerror}.") from error
+    return lock
+
+
+def sweep(parent: Path) -> None:
+    """Remove the folders of replicas that were killed before they could."""
+    for path in parent.glob(f"{PREFIX}*/{LOCK}"):
+        with contextlib.suppress(OSError), path.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path.parent, ignore_errors=True)

@@ -126,6 +126,18 @@ def test_the_check_sees_tables_that_hold_other_blocks(tables: list[list[int]]) -
         pool.check(tables)
 
 
+@pytest.mark.parametrize("name", [None, B])
+def test_the_check_sees_a_cached_block_under_another_name(name: bytes | None) -> None:
+    pool = BlockPool(4, 4)
+    (block,) = pool.take(1)
+    pool.publish(block, A)
+    pool.release([block])
+    pool._digests[block] = name  # no way leads there; the check is for the faults to come
+
+    with pytest.raises(InternalError, match="differ"):
+        pool.check([])
+
+
 class PoolMachine(RuleBasedStateMachine):
     """Random tables of random chains, beside the plainest possible model of what is known."""
 

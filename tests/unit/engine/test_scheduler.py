@@ -206,3 +206,22 @@ def test_the_check_sees_a_lost_order() -> None:
 
     with pytest.raises(InternalError, match="order"):
         policy.check()
+
+
+def test_the_check_sees_blocks_of_a_sequence_that_waits() -> None:
+    policy = scheduler()
+    (one,) = add(policy, 4)
+    one.blocks = policy.pool.take(1)
+
+    with pytest.raises(InternalError, match="waiting"):
+        policy.check()
+
+
+def test_the_check_sees_a_batch_that_is_too_large() -> None:
+    policy = scheduler(max_batch=2)
+    add(policy, 4, 4)
+    step(policy)
+    policy.max_batch = 1
+
+    with pytest.raises(InternalError, match="too large"):
+        policy.check()

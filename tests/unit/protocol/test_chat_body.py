@@ -252,3 +252,54 @@ def test_strict_servers_refuse_unknown_fields() -> None:
         parse(mystery=1).check(LIMITS, strict=True)
 
     assert ("unknown_parameter", "mystery") == (caught.value.code, caught.value.param)
+
+
+SAID = {"role": "assistant", "content": "Once upon"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "opened"),
+    [
+        ({}, True),
+        ({"add_generation_prompt": False}, False),
+        ({"continue_final_message": True, "messages": [USER, SAID]}, False),
+    ],
+)
+def test_the_template_opens_the_assistant_s_turn_unless_told_otherwise(
+    fields: dict[str, Any], opened: bool
+) -> None:
+    assert opened == parse(**fields).prompted()
+
+
+def test_a_turn_is_either_opened_or_continued() -> None:
+    both = {"continue_final_message": True, "add_generation_prompt": True}
+
+    assert ("invalid_combination", "continue_final_message") == refusal(
+        **both, messages=[USER, SAID]
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "variables"),
+    [
+        ({}, {}),
+        ({"reasoning_effort": "low"}, {"reasoning_effort": "low", "enable_thinking": True}),
+        ({"reasoning_effort": "none"}, {"reasoning_effort": "none", "enable_thinking": False}),
+        (
+            {"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": False}},
+            {"reasoning_effort": "low", "enable_thinking": False},
+        ),
+    ],
+)
+def test_the_effort_of_reasoning_reaches_the_template_and_its_own_variables_win(
+    fields: dict[str, Any], variables: dict[str, Any]
+) -> None:
+    assert variables == parse(**fields).template_variables()
+
+
+def test_a_server_may_allow_fewer_alternatives() -> None:
+    body = parse(logprobs=True, top_logprobs=6)
+
+    with pytest.raises(InvalidRequest) as caught:
+        body.check(LimitSettings(max_logprobs=5), strict=False)
+    assert "top_logprobs" == caught.value.param

@@ -132,3 +132,17 @@ def test_text_to_tokenize_has_one_source(body: dict[str, Any], code: str, param:
 
     found = to_error(caught.value.errors())
     assert (code, param) == (found.code, found.param)
+
+
+@pytest.mark.parametrize("field", ["logprobs", "prompt_logprobs"])
+def test_a_server_may_allow_fewer_alternatives(field: str) -> None:
+    body = CompletionBody.model_validate({"prompt": "a", field: 6})
+
+    with pytest.raises(InvalidRequest) as caught:
+        body.check(LimitSettings(max_logprobs=5), strict=False)
+    assert field == caught.value.param
+
+
+def test_a_body_is_an_object() -> None:
+    with pytest.raises(ValidationError):
+        CompletionBody.model_validate([1])

@@ -39,6 +39,20 @@ def test_the_run_folder_is_private_and_goes_away() -> None:
     assert not folder.exists()
 
 
+def test_what_a_killed_replica_left_goes_with_the_next_and_a_living_one_s_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = tmp_path / "r3mes-dead"
+    dead.mkdir()
+    (dead / "lock").write_text("1\n")
+    foreign = tmp_path / "r3mes-notes"
+    foreign.mkdir()
+
+    with run_folder() as living, run_folder() as next_one:
+        assert {living, next_one, foreign} == set(tmp_path.iterdir())
+
+
 def test_a_folder_whose_name_does_not_fit_into_a_socket_address_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
