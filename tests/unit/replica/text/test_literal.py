@@ -54,6 +54,7 @@ def test_a_character_that_is_rewritten_to_a_whole_token_is_refused() -> None:
         literals.marked("a§", MARK)
 
 
+@pytest.mark.no_cover  # which would take most of the time
 @pytest.mark.parametrize("text", ["＜s＞" * 100_000, "＜s" * 150_000, "＜s＞" + "a" * 300_000])
 def test_text_full_of_rewritten_tokens_is_cut_in_linear_time(text: str) -> None:
     literals = Literals([], rewritten=["<s>"], rewrite=rewritten)
