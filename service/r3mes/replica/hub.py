@@ -255,6 +255,7 @@ def snapshot(state: ReplicaState) -> Snapshot:
     stats = state.stats
     return Snapshot(
         model=state.model.name if state.model else "",
+        started_at=state.started_at,
         phase=cast("str", state.phase),
         phase_seconds=state.phase_seconds,
         heartbeat_age=max(0.0, time.monotonic() - state.heartbeat),

@@ -18,6 +18,7 @@ class Snapshot:
     """The state of the replica at the moment of a scrape. Counters are running totals."""
 
     model: str
+    started_at: int  # seconds since the epoch
     phase: str
     phase_seconds: dict[str, float]
     heartbeat_age: float

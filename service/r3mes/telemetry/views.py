@@ -18,6 +18,7 @@ from prometheus_client.openmetrics import exposition as open_exposition
 from prometheus_client.openmetrics.exposition import ALLOWUTF8
 from prometheus_client.samples import Exemplar
 
+from r3mes import __version__
 from r3mes.telemetry import names
 from r3mes.telemetry.metrics import Cells, Labels, ReplicaMetrics, Snapshot
 from r3mes.telemetry.names import INSTRUMENTS, Instrument
@@ -92,6 +93,9 @@ class Page:
         yield gauge("r3mes_requests_running", "In the engine's batch.", now.running, **of_model)
         yield gauge("r3mes_capacity", "Sequences in one batch.", now.capacity, **of_model)
         age = now.heartbeat_age
+        yield gauge("r3mes_build_info", "Always 1.", 1, version=__version__)
+        started = now.started_at
+        yield gauge("r3mes_start_time_seconds", "Start of this process, since the epoch.", started)
         yield gauge("r3mes_engine_heartbeat_age_seconds", "Since the engine last reported.", age)
         phases = {phase: float(phase == now.phase) for phase in PHASES}
         yield gauges("r3mes_phase", "One of them is 1.", "phase", phases)

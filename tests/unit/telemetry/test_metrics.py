@@ -6,6 +6,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 from prometheus_client.samples import Sample
 
+from r3mes import __version__
 from r3mes.telemetry import names
 from r3mes.telemetry.metrics import ReplicaMetrics, Snapshot
 from r3mes.telemetry.names import INSTRUMENTS
@@ -13,6 +14,7 @@ from r3mes.telemetry.views import VIEWS, render
 
 IDLE = Snapshot(
     model="m",
+    started_at=1_700_000_000,
     phase="ready",
     phase_seconds={"load": 1.5},
     heartbeat_age=0.1,
@@ -76,6 +78,13 @@ def test_the_state_of_the_engine_is_on_the_page() -> None:
     assert 0.3 == value(page, "vllm:kv_cache_usage_perc", model_name="m")
     assert 10 == value(page, "vllm:prefix_cache_queries_total")
     assert 2 == value(page, "r3mes_aborts_total", reason="client")
+
+
+def test_the_page_tells_which_version_runs_since_when() -> None:
+    page = samples(ReplicaMetrics())
+
+    assert 1 == value(page, "r3mes_build_info", version=__version__)
+    assert 1_700_000_000 == value(page, "r3mes_start_time_seconds")
 
 
 def test_an_exemplar_is_shown_in_the_open_format_alone() -> None:
