@@ -203,7 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Give the error to whoever can still answer with it, and end the connection."""
         self.stop_listening()
         if self.active is not None and not self.active.response_complete:
-            if self.phase == "body" and self.active is self.cycle:
+            if self.phase == "body":  # its own, or that of the last in line: told in its turn
                 self.cycle.scope["state"][REFUSAL] = error
                 self.cycle.message_event.set()
         elif self.phase == "body":

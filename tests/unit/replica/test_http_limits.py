@@ -261,6 +261,26 @@ def test_garbage_behind_a_request_ends_the_connection_after_its_answer(server: E
         assert connection.at_end()
 
 
+@pytest.mark.parametrize(
+    ("unfinished", "expected"),
+    [
+        (CHUNKED + b"zz\r\n", (400, "invalid_http")),
+        (head("POST", "/echo", "Content-Length: 5"), (408, "request_timeout")),
+    ],
+    ids=["broken", "slow"],
+)
+def test_a_bad_body_behind_another_request_is_refused_in_its_turn(
+    server: EdgeServer, unfinished: bytes, expected: tuple[int, str]
+) -> None:
+    with Connection(server.port) as connection:
+        first = connection.send(head("GET", "/slow") + unfinished).response()
+        second = connection.response()
+
+        assert "late" == first.json()
+        assert expected == (second.status, second.code)
+        assert connection.at_end()
+
+
 def test_a_refused_body_is_skipped_and_the_connection_kept(server: EdgeServer) -> None:
     with Connection(server.port) as connection:
         refused = connection.send(head("PUT", "/echo", "Content-Length: 5")).response()
