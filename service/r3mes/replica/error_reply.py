@@ -17,7 +17,7 @@ from r3mes.protocol.problems import to_error
 
 RawHeaders = list[tuple[bytes, bytes]]
 
-RETRY_AFTER = 1  # seconds, where a 503 knows no better
+RETRY_AFTER = 1  # seconds, where an error knows no better
 
 
 def body_of(error: R3mesError) -> bytes:
@@ -34,10 +34,9 @@ def headers_of(error: R3mesError, body: bytes) -> RawHeaders:
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed) and error.allow:
         headers.append((b"allow", error.allow.encode("ascii")))
-    busy = error.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
-    if busy or error.retry_after is not None:
+    if error.retryable:
         headers.append((b"retry-after", str(error.retry_after or RETRY_AFTER).encode()))
-    if busy or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if error.retryable or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         headers.append((b"x-should-retry", b"true" if error.retryable else b"false"))
     return headers
 

@@ -27,10 +27,12 @@ ANYWHERE = (400, 408, 413, 415, 431, 500)  # from the connection and from Edge
 EVENTS = "text/event-stream"
 REF = {"$ref": "#/components/schemas/ErrorResponse"}
 REQUEST_ID = {"description": "The id of this exchange.", "schema": {"type": "string"}}
+RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}}
 HEADERS: dict[int, Node] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
-    429: {"Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}},
-    503: {"Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}},
+    429: RETRY,
+    500: RETRY,  # of an engine that died
+    503: RETRY,
 }
 SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer"},
