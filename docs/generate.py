@@ -1,4 +1,4 @@
-"""Writes the pages that follow from the code: every setting, every error.
+"""Writes the files that follow from the code: every setting, every error, what the chart's values say.
 
 `--check` writes nothing and fails when a page is not what the code says.
 """
@@ -9,12 +9,15 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+import chart
+from helm import MISSING, find_helm
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from r3mes import errors, settings
 
 DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 MADE = "<!-- Made by `make docs` from {source}; do not edit. -->"
 
 
@@ -30,7 +33,7 @@ def configuration() -> Iterator[str]:
     section = ""
     for name, field in settings.variables():
         this = name.removeprefix(settings.PREFIX).partition(settings.NESTING)[0]
-        heading = this.lower() if settings.NESTING in name else "keys"
+        heading = this.lower() if settings.NESTING in name else "general"
         if heading != section:
             section = heading
             yield f"## {section}"
@@ -95,12 +98,6 @@ def of_the_wire(error: type[errors.R3mesError]) -> Iterator[type[errors.R3mesErr
             yield from of_the_wire(child)
 
 
-PAGES: dict[str, Callable[[], Iterator[str]]] = {
-    "configuration.md": configuration,
-    "errors.md": errors_page,
-}
-
-
 def page(parts: Iterator[str]) -> str:
     """Paragraphs parted by empty lines, rows of a table not."""
     text = ""
@@ -110,13 +107,29 @@ def page(parts: Iterator[str]) -> str:
     return text.lstrip()
 
 
+def files() -> dict[Path, Callable[[], str]]:
+    """How each file is made. Without helm the manifests stay as they are, and that is said."""
+    made: dict[Path, Callable[[], str]] = {
+        DOCS / "configuration.md": lambda: page(configuration()),
+        DOCS / "errors.md": lambda: page(errors_page()),
+        chart.CHART / "values.schema.json": chart.schema,
+        chart.CHART / "README.md": chart.readme,
+    }
+    helm = find_helm()
+    if helm:
+        made[ROOT / "k8s" / "r3mes.yaml"] = lambda: chart.manifests(helm)
+    else:
+        sys.stderr.write(f"k8s/r3mes.yaml was neither made nor checked: {MISSING}\n")
+    return made
+
+
 def main() -> None:
     stale = []
-    for name, parts in PAGES.items():
-        file, text = DOCS / name, page(parts())
+    for file, make in files().items():
+        text = make()
         if file.exists() and file.read_text() == text:
             continue
-        stale.append(name)
+        stale.append(str(file.relative_to(ROOT)))
         if "--check" not in sys.argv:
             file.write_text(text)
     if stale and "--check" in sys.argv:

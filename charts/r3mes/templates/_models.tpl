@@ -1,0 +1,124 @@
+{{/* The models as the other templates read them: complete, and refused where they cannot work. */}}
+
+{{/* JSON list of the models. Settings: the global ones, then those of modelDefaults, then the entry's. */}}
+{{- define "r3mes.models" -}}
+{{- include "r3mes.refuse" . }}
+{{- $models := list }}
+{{- range .Values.models }}
+{{- $model := deepCopy $.Values.modelDefaults }}
+{{- include "r3mes.merge" (dict "into" $model "from" .) }}
+{{- $config := deepCopy ($.Values.config | default dict) }}
+{{- include "r3mes.merge" (dict "into" $config "from" ($model.config | default dict)) }}
+{{- $_ := set $model "config" $config }}
+{{- $own := .resources | default dict }}
+{{- if gt (int $model.gpu.count) 0 }}
+{{- $_ := set $model "resources" (deepCopy $model.gpu.resources) }}
+{{- include "r3mes.merge" (dict "into" $model.resources "from" $own) }}
+{{- end }}
+{{- include "r3mes.refuseModel" (dict "root" $ "model" $model) }}
+{{- $models = append $models $model }}
+{{- end }}
+{{- toJson $models }}
+{{- end }}
+
+{{/* Change the map `into`: what `from` says wins, also when it is empty, 0 or false. */}}
+{{- define "r3mes.merge" -}}
+{{- range $key, $value := .from }}
+{{- $there := get $.into $key }}
+{{- if and (kindIs "map" $value) (kindIs "map" $there) }}
+{{- include "r3mes.merge" (dict "into" $there "from" $value) }}
+{{- else }}
+{{- $_ := set $.into $key (kindIs "map" $value | ternary (deepCopy ($value | default dict)) $value) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What is wrong with the release as a whole. */}}
+{{- define "r3mes.refuse" -}}
+{{- $fullname := include "r3mes.fullname" . }}
+{{- if not (regexMatch "^[a-z]" $fullname) }}
+{{- fail (printf "%s: the name of a Service begins with a letter. Take another release name, or set fullnameOverride." $fullname) }}
+{{- end }}
+{{- $names := list }}
+{{- range .Values.models }}
+{{- if has .name $names }}
+{{- fail (printf "models: the name %q stands twice; each model needs a name of its own." .name) }}
+{{- end }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- range $key := list "ingress" "httpRoute" }}
+{{- $way := get $.Values $key }}
+{{- if $way.enabled }}
+{{- if not (or $.Values.auth.existingSecret $.Values.auth.allowAnonymous) }}
+{{- fail (printf "%s.enabled: the API would be open to everyone. Put keys into a Secret and set auth.existingSecret, or set auth.allowAnonymous to true." $key) }}
+{{- end }}
+{{- if not $way.hosts }}
+{{- fail (printf "%s.enabled: %s.hosts is empty; name at least one, such as [{host: chat.example.org}]." $key $key) }}
+{{- end }}
+{{- range $way.hosts }}
+{{- if not .model }}
+{{- if gt (len $names) 1 }}
+{{- fail (printf "%s.hosts: %q names no model, and there are several: %s." $key (.host | default "") (join ", " $names)) }}
+{{- end }}
+{{- else if not (has .model $names) }}
+{{- fail (printf "%s.hosts: there is no model %q; models has %s." $key .model (join ", " $names)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
+{{- fail "httpRoute.enabled: httpRoute.parentRefs is empty; name the Gateway, such as [{name: public, namespace: gateways}]." }}
+{{- end }}
+{{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
+{{- fail "serviceMonitor.enabled and podMonitor.enabled: Prometheus would count everything twice; take one of them." }}
+{{- end }}
+{{- end }}
+
+{{/* What is wrong with one model. */}}
+{{- define "r3mes.refuseModel" -}}
+{{- $model := .model }}
+{{- $where := printf "model %s" $model.name }}
+{{- if $model.autoscaling }}
+{{- fail (printf "%s: autoscaling comes with the autoscaler, which this version does not have; set replicas." $where) }}
+{{- end }}
+{{- $name := include "r3mes.modelName" . }}
+{{- if gt (len $name) 63 }}
+{{- fail (printf "%s: the name %s has %d characters, and Kubernetes allows 63. Take a shorter release name, fullnameOverride or model name." $where $name (len $name)) }}
+{{- end }}
+{{- $sources := list }}
+{{- if $model.source.bundled }}{{ $sources = append $sources "bundled" }}{{ end }}
+{{- if $model.source.hub.id }}{{ $sources = append $sources "hub" }}{{ end }}
+{{- if $model.source.pvc.claimName }}{{ $sources = append $sources "pvc" }}{{ end }}
+{{- if $model.source.oci.reference }}{{ $sources = append $sources "oci" }}{{ end }}
+{{- if gt (len $sources) 1 }}
+{{- fail (printf "%s: source has %s; a model comes from one of them." $where (join " and " $sources)) }}
+{{- end }}
+{{- include "r3mes.refuseConfig" . }}
+{{- $least := addf $model.shutdown.preStopSeconds (dig "drain" "timeout_s" 90 $model.config) }}
+{{- if and $model.shutdown.gracePeriodSeconds (lt (float64 $model.shutdown.gracePeriodSeconds) $least) }}
+{{- fail (printf "%s: shutdown.gracePeriodSeconds is %d, but preStopSeconds and config.drain.timeout_s take %v; streams would be cut. Raise it, or leave it out." $where (int $model.shutdown.gracePeriodSeconds) $least) }}
+{{- end }}
+{{- end }}
+
+{{/* Settings that the chart decides from other values. */}}
+{{- define "r3mes.refuseConfig" -}}
+{{- $instead := dict
+  "api_keys" "auth.existingSecret"
+  "api_keys_file" "auth.existingSecret"
+  "termination_log" "nothing: the pod's termination message is always written"
+  "model.source" "source of the model"
+  "model.revision" "source.hub.revision of the model"
+  "server.host" "nothing: a pod listens on its address"
+  "server.port" "service.port" }}
+{{- range $path, $value := $instead }}
+{{- $parts := splitList "." $path }}
+{{- $section := get $.model.config (first $parts) }}
+{{- $set := hasKey $.model.config (first $parts) }}
+{{- if gt (len $parts) 1 }}
+{{- $set = and (kindIs "map" $section) (hasKey ($section | default dict) (last $parts)) }}
+{{- end }}
+{{- if $set }}
+{{- fail (printf "model %s: config.%s is set by the chart. Use %s." $.model.name $path $value) }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,55 @@
+{{/* Names and labels. Nothing is cut off: a name that is too long is refused. */}}
+
+{{- define "r3mes.name" -}}
+{{ .Values.nameOverride | default .Chart.Name }}
+{{- end }}
+
+{{- define "r3mes.fullname" -}}
+{{- $name := include "r3mes.name" . }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name }}
+{{- end }}
+{{- end }}
+
+{{/* Of the objects of one model: (dict "root" $ "model" model). */}}
+{{- define "r3mes.modelName" -}}
+{{ include "r3mes.fullname" .root }}-{{ .model.name }}
+{{- end }}
+
+{{/* What the selectors of the release's pods have in common. */}}
+{{- define "r3mes.releaseLabels" -}}
+app.kubernetes.io/name: {{ include "r3mes.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "r3mes.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "r3mes.releaseLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/* Of the pods of one model, and of no other release or model. */}}
+{{- define "r3mes.selector" -}}
+{{ include "r3mes.releaseLabels" .root }}
+app.kubernetes.io/component: model
+r3mes.io/model: {{ .model.name }}
+{{- end }}
+
+{{- define "r3mes.modelLabels" -}}
+{{ include "r3mes.labels" .root }}
+app.kubernetes.io/component: model
+r3mes.io/model: {{ .model.name }}
+{{- end }}
+
+{{- define "r3mes.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+{{- end }}
