@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from r3mes.protocol.answers import Health
 from support.completions import complete
 from support.replica import Replica, running_replica, wait_for
 
@@ -42,6 +43,10 @@ def test_every_probe_of_a_warm_replica_is_good(fake_replica: Replica, path: str)
     assert "ready" == answer.json()["phase"]
     assert 0 < answer.json()["warm_ttft_s"]
     assert 0 < answer.json()["phase_seconds"]["warm"]
+
+
+def test_a_probe_says_what_the_document_says(fake_replica: Replica) -> None:
+    assert list(Health.model_fields) == list(fake_replica.probe("/readyz").json())
 
 
 def test_a_probe_answers_head_and_refuses_to_be_posted_to(fake_replica: Replica) -> None:

@@ -119,6 +119,7 @@ class Health(BaseModel):
     elapsed_s: float = Field(description="Since the start.")
     phase_seconds: dict[str, float]
     warm_ttft_s: float | None = Field(description="To the first token, when it was warmed.")
+    slowest_step_s: float = Field(description="Longest step of the engine so far.")
     heartbeat_age_s: float = Field(description="Since the engine's last report.")
 
 

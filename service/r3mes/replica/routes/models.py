@@ -32,8 +32,9 @@ async def retrieve_model(id: str, request: Request) -> Model:
 
 
 def info_of(request: Request) -> ModelInfo | None:
+    """None until its length is known too: the model's folder is found before its files are read."""
     info: ModelInfo | None = request.app.state.engine.state.model
-    return info
+    return info if info is not None and info.max_len else None
 
 
 def describe(info: ModelInfo, request: Request) -> Model:
