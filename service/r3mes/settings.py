@@ -164,6 +164,11 @@ class Settings(BaseSettings):
         description="Keys that open `/v1`, parted by commas; plain, or `sha256:` and the hex hash.",
     )
     api_keys_file: Path | None = Field(None, description="File with one such key a line.")
+    termination_log: Path | None = Field(
+        None,
+        description="File that gets the reason when the start or the replica fails; "
+        "in a pod `/dev/termination-log`.",
+    )
     model: ModelSettings = ModelSettings()
     engine: EngineSettings = EngineSettings()
     server: ServerSettings = ServerSettings()
@@ -201,6 +206,12 @@ def load(overrides: Mapping[str, Any] | None = None) -> Settings:
         return Settings(**nested)
     except ValidationError as error:
         raise StartError(describe(error)) from error
+
+
+def termination_log(environ: Mapping[str, str]) -> Path | None:
+    """That setting alone, for when the settings as a whole are refused."""
+    wanted = f"{PREFIX}TERMINATION_LOG"
+    return next((Path(text) for name, text in environ.items() if name.upper() == wanted), None)
 
 
 def refuse_unknown(environ: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from r3mes.engine.lifeline import STDIN
 from r3mes.engine.messages import ReplicaState
 from r3mes.errors import StartError
-from r3mes.replica import lifeline
+from r3mes.replica import last_words, lifeline, memory_kills
 from r3mes.replica.console import Console
 from r3mes.replica.drain import drain
 from r3mes.replica.exits import Exits
@@ -37,8 +37,6 @@ LAST_WORD_S = 0.5  # time in which the last report of an engine that gave up arr
 WEB_GRACE_S = 6.0  # closing connections, sending the last spans
 FAILED_WEB_GRACE_S = 2.0  # nothing is left to wait for
 ENGINE_GRACE_S = 2.0
-TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes shows what is written there
-MOST_REASON = 1000  # characters
 READY = b"r"
 
 log = logging.getLogger("r3mes.replica")  # this module may run as __main__
@@ -75,9 +73,11 @@ class Supervisor:
         self._told_ready = False
         self._causes: asyncio.Queue[Cause] = asyncio.Queue()
         self._children = Children()
+        self._memory_kills = memory_kills.watch()
 
     async def run(self) -> int:
         """The exit status; raises StartError when the start cannot work."""
+        last_words.clear(self._settings.termination_log)
         load_keys(self._settings)  # a bad list is told here, not by a worker that cannot start
         check_template(self._settings.model.chat_template)
         with (
@@ -175,14 +175,19 @@ class Supervisor:
                 os.write(self._tie, READY)
 
     def _engine_exited(self, code: int) -> None:
-        reason = f"The engine ended: {describe_exit(code)}."
+        reason = self._why("The engine", code)
         delay = LAST_WORD_S if code > 0 else 0.0
         loop = asyncio.get_running_loop()
         loop.call_later(delay, self._causes.put_nowait, Failure(reason, told=False))
 
     def _web_exited(self, code: int) -> None:
-        reason = f"The parent of the API workers ended: {describe_exit(code)}."
+        reason = self._why("The parent of the API workers", code)
         self._causes.put_nowait(Failure(reason, told=False))
+
+    def _why(self, part: str, code: int) -> str:
+        reason = f"{part} ended: {describe_exit(code)}."
+        killed = code == -signal.SIGKILL
+        return f"{reason} {self._memory_kills.told()}".rstrip() if killed else reason
 
     # The end.
 
@@ -232,9 +237,9 @@ class Supervisor:
                 await self._hub.idle()
         self._engine.kill()
         await self._stop_children(web_grace=FAILED_WEB_GRACE_S)
-        leave_reason(failure.reason)
         if failure.told and not was_ready:
             raise StartError(failure.reason)
+        last_words.leave(self._settings.termination_log, failure.reason)
         log.error("the replica ends", extra={"reason": failure.reason})
         return FAILED
 
@@ -251,13 +256,6 @@ def spell_out(settings: Settings) -> dict[str, Any]:
     return plain
 
 
-def leave_reason(reason: str, *, place: Path = TERMINATION_LOG) -> None:
-    """Write it where whoever runs the container looks, if there is such a place."""
-    with contextlib.suppress(OSError):
-        if place.exists():
-            place.write_text(f"{reason[:MOST_REASON]}\n")
-
-
 def run_replica(settings: Settings, *, announce: bool | None = None, tie: int | None = None) -> int:
     """Serve until told to stop; returns the exit status. Raises StartError.
 
@@ -267,7 +265,11 @@ def run_replica(settings: Settings, *, announce: bool | None = None, tie: int | 
     logs.configure(settings.telemetry, role="supervisor", replica=socket.gethostname())
     if announce is None:
         announce = sys.stdout.isatty()
-    return asyncio.run(Supervisor(settings, announce=announce, tie=tie).run())
+    try:
+        return asyncio.run(Supervisor(settings, announce=announce, tie=tie).run())
+    except StartError as error:
+        last_words.leave(settings.termination_log, error.message)
+        raise
 
 
 def main() -> int:
