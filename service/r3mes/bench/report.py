@@ -42,7 +42,11 @@ def show_errors(level: Figures) -> str:
 
 
 def write_json(path: Path, figures: Sequence[Figures], *, about: dict[str, Any]) -> None:
-    path.write_text(json.dumps({**about, "levels": [asdict(f) for f in figures]}, indent=2) + "\n")
+    text = json.dumps({**about, "levels": [asdict(f) for f in figures]}, indent=2)
+    try:
+        path.write_text(f"{text}\n")
+    except OSError as error:
+        raise StartError(f"The figures could not be written to {path}: {error.strerror}.") from error
 
 
 def refuse_without_matplotlib() -> None:

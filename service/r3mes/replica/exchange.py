@@ -17,7 +17,7 @@ class Exchange:
     """Mutable, owned by the task that answers the request.
 
     Edge writes the first block and `status`; telemetry's start hook writes the ids of the span;
-    routes write the rest. `choices` entries stand at the index of their choice.
+    routes write the rest. `stamps` and `finish_reasons` stand at the index of their choice.
     """
 
     request_id: str
