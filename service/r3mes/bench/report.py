@@ -46,7 +46,9 @@ def write_json(path: Path, figures: Sequence[Figures], *, about: dict[str, Any])
     try:
         path.write_text(f"{text}\n")
     except OSError as error:
-        raise StartError(f"The figures could not be written to {path}: {error.strerror}.") from error
+        raise StartError(
+            f"The figures could not be written to {path}: {error.strerror}."
+        ) from error
 
 
 def refuse_without_matplotlib() -> None:
