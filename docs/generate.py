@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import chart
+import observability
 from helm import MISSING, find_helm
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -114,6 +115,7 @@ def files() -> dict[Path, Callable[[], str]]:
         DOCS / "errors.md": lambda: page(errors_page()),
         chart.CHART / "values.schema.json": chart.schema,
         chart.CHART / "README.md": chart.readme,
+        **observability.files(),
     }
     helm = find_helm()
     if helm:
