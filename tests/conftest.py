@@ -9,8 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from support.replica import Replica, Settings, running_replica
+
+settings.register_profile("no deadlines", deadline=None)  # the machine may be busy
+settings.load_profile("no deadlines")
 
 FAKE: Settings = {"engine.runner": "fake"}
 JOIN_S = 5.0

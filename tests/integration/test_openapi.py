@@ -41,7 +41,6 @@ OPERATIONS = [
 ]
 BOUNDED = settings(
     max_examples=20,
-    deadline=None,
     database=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),

@@ -186,5 +186,5 @@ class PoolMachine(RuleBasedStateMachine):
 
 TestRandomOperations = PoolMachine.TestCase
 TestRandomOperations.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, database=None
+    max_examples=60, stateful_step_count=40, derandomize=True, database=None
 )

@@ -163,5 +163,5 @@ class EngineMachine(RuleBasedStateMachine):
 
 TestRandomOperations = EngineMachine.TestCase
 TestRandomOperations.settings = settings(
-    max_examples=100, stateful_step_count=50, deadline=None, derandomize=True, database=None
+    max_examples=100, stateful_step_count=50, derandomize=True, database=None
 )

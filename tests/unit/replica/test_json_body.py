@@ -119,7 +119,7 @@ def test_a_flat_document_may_have_more_brackets_than_levels() -> None:
     ],
 )
 def test_hostile_bodies_are_refused_in_linear_time(raw: bytes) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     code_of(raw)
 
-    assert time.perf_counter() - began < 0.5  # 50 ms are promised; ten times that means not linear
+    assert time.thread_time() - began < 0.5  # 50 ms are promised; ten times that means not linear

@@ -58,11 +58,11 @@ def test_a_character_that_is_rewritten_to_a_whole_token_is_refused() -> None:
 @pytest.mark.parametrize("text", ["＜s＞" * 100_000, "＜s" * 150_000, "＜s＞" + "a" * 300_000])
 def test_text_full_of_rewritten_tokens_is_cut_in_linear_time(text: str) -> None:
     literals = Literals([], rewritten=["<s>"], rewrite=rewritten)
-    began = time.monotonic()
+    began = time.thread_time()
 
     literals.marked(text, MARK)
 
-    assert time.monotonic() - began < 10
+    assert time.thread_time() - began < 10
 
 
 def test_tokens_of_spaces_and_of_one_character_are_ordinary_text() -> None:
@@ -98,8 +98,8 @@ def test_the_pattern_matches_where_one_of_the_words_begins(words: list[str], tex
 def test_thousands_of_tokens_are_looked_for_in_linear_time() -> None:
     literals = Literals([f"<unused{number}>" for number in range(6000)])
     text = "<unused" * 140_000
-    began = time.monotonic()
+    began = time.thread_time()
 
     literals.marked(text, MARK)
 
-    assert time.monotonic() - began < 5
+    assert time.thread_time() - began < 5
