@@ -1,0 +1,53 @@
+"""Commands of the cluster: `python -m e2e.cluster up`, with `tests` on PYTHONPATH."""
+
+import argparse
+import subprocess
+import sys
+
+from e2e.cluster import binaries, gpus, images, lifecycle, packages
+
+
+def main() -> None:
+    asked = _arguments()
+    packages.extend_path()
+    try:
+        _do(asked)
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        sys.exit(f"{error}")
+
+
+def _do(asked: argparse.Namespace) -> None:
+    match asked.command:
+        case "up":
+            lifecycle.up()
+        case "down":
+            lifecycle.down()
+        case "build":
+            for name, took in binaries.build(binaries.BUILDS + binaries.EXTRAS).items():
+                lifecycle.say(f"{took:7.1f} s  {name}")
+        case "base":
+            lifecycle.say(images.base())
+        case "load":
+            images.load(*asked.images)
+        case "gpu":
+            gpus.claim(asked.node, asked.count, resource=asked.resource)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="e2e.cluster", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="Start it, unless it is up; print its KUBECONFIG.")
+    commands.add_parser("down", help="End it and remove what it made, images excepted.")
+    commands.add_parser("build", help="Build its programs and those of single cases.")
+    commands.add_parser("base", help="Make the base of images, without a registry.")
+    load = commands.add_parser("load", help="Bring podman's images into both nodes.")
+    load.add_argument("images", nargs="+")
+    gpu = commands.add_parser("gpu", help="Let a node claim GPUs.")
+    gpu.add_argument("node")
+    gpu.add_argument("count", type=int)
+    gpu.add_argument("--resource", default=gpus.RESOURCE)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Builds the cluster's programs from Go modules that are pinned by version and hash.
+
+A folder of `tools/` is one build; what it made is kept under a name that changes with the folder's
+files, so that only a new version is built anew. Knows nothing of what the programs do.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from e2e.cluster.places import BIN, BUILT
+
+TOOLS = Path(__file__).parent / "tools"
+KUBERNETES = "1.34.4"  # kubelet 1.35 and later refuse cgroup v1
+
+
+@dataclass(frozen=True)
+class Build:
+    folder: str
+    programs: dict[str, str]  # the name of a program: its package
+    variables: dict[str, str] = field(default_factory=dict)  # set by the linker
+
+    def key(self) -> str:
+        seen = hashlib.sha256(repr(sorted(self.variables.items())).encode())
+        for file in sorted((TOOLS / self.folder).iterdir()):
+            seen.update(file.read_bytes())
+        return f"{self.folder}-{seen.hexdigest()[:12]}"
+
+
+VERSION = "k8s.io/component-base/version"
+BUILDS = (
+    Build("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}),
+    Build(
+        "kubernetes",
+        {
+            name: f"k8s.io/kubernetes/cmd/{name}"
+            for name in (
+                "kubectl",
+                "kube-apiserver",
+                "kube-controller-manager",
+                "kube-scheduler",
+                "kube-proxy",
+                "kubelet",
+            )
+        },
+        {
+            f"{VERSION}.gitVersion": f"v{KUBERNETES}",
+            f"{VERSION}.gitMajor": KUBERNETES.split(".")[0],
+            f"{VERSION}.gitMinor": KUBERNETES.split(".")[1],
+        },
+    ),
+    Build("etcd", {"etcd": "go.etcd.io/etcd/server/v3"}),
+    Build("coredns", {"coredns": "github.com/coredns/coredns"}),
+    Build("pause", {"pause": "r3mes/tools/pause"}),
+)
+# What single cases want beside the cluster.
+EXTRAS = (
+    Build("helm4", {"helm4": "helm.sh/helm/v4/cmd/helm"}),
+    Build("traefik", {"traefik": "github.com/traefik/traefik/v3/cmd/traefik"}),
+)
+
+
+class NoGo(RuntimeError):
+    """Something has to be built and there is no Go to build it with."""
+
+
+def build(builds: tuple[Build, ...] = BUILDS) -> dict[str, float]:
+    """Makes what is missing; the seconds that each build took."""
+    BIN.mkdir(parents=True, exist_ok=True)
+    return {it.folder: _build(it) for it in builds}
+
+
+def missing(builds: tuple[Build, ...] = BUILDS) -> list[str]:
+    return [it.folder for it in builds if not _is_built(it)]
+
+
+def _is_built(it: Build) -> bool:
+    return all((BUILT / it.key() / name).is_file() for name in it.programs)
+
+
+def _build(it: Build) -> float:
+    started = time.monotonic()
+    if not _is_built(it):
+        _compile(it)
+    for name in it.programs:
+        link = BIN / f".{name}.{os.getpid()}"
+        link.symlink_to(BUILT / it.key() / name)
+        link.replace(BIN / name)
+    return time.monotonic() - started
+
+
+def _compile(it: Build) -> None:
+    """Into a folder aside, so that an interrupted build is never taken for a finished one."""
+    if not shutil.which("go"):
+        raise NoGo(f"{it.folder} has to be built, which needs Go: https://go.dev/doc/install")
+    aside = BUILT / f".{it.key()}.{os.getpid()}"
+    flags = " ".join(["-s", "-w", *(f"-X {name}={to}" for name, to in it.variables.items())])
+    environ = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
+    for name, package in it.programs.items():
+        subprocess.run(
+            ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(aside / name), package],
+            cwd=TOOLS / it.folder,
+            env=environ,
+            check=True,
+        )
+    shutil.rmtree(BUILT / it.key(), ignore_errors=True)
+    aside.rename(BUILT / it.key())

@@ -1,0 +1,150 @@
+"""Starts and ends the whole cluster, phase by phase."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from e2e.cluster import (
+    binaries,
+    control_plane,
+    images,
+    kubeconfigs,
+    network,
+    nodes,
+    packages,
+    pki,
+    processes,
+)
+from e2e.cluster.addresses import NODES
+from e2e.cluster.kubectl import kubectl, succeeds
+from e2e.cluster.places import CACHE, DISK, KUBECONFIG, LOGS, RUN
+
+READY_S = 120
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+class Unfit(RuntimeError):
+    """This machine cannot carry the cluster; the message says why."""
+
+
+def refuse_this_machine() -> str:
+    """Why there can be no cluster here; empty where there can."""
+    if sys.platform != "linux":
+        return "the cluster needs Linux"
+    if os.geteuid() != 0:
+        return "the cluster needs root: it makes bridges, mounts and cgroups"
+    if not shutil.which("go") and binaries.missing():
+        return "the cluster's programs have to be built, which needs Go"
+    return ""
+
+
+def up() -> None:
+    """Does nothing where the cluster is up; what an interrupted start or end left goes first."""
+    if reason := refuse_this_machine():
+        raise Unfit(reason)
+    packages.extend_path()
+    with _alone():
+        if not _is_up():
+            _start()
+    say(f"export KUBECONFIG={KUBECONFIG}")
+
+
+def down() -> None:
+    """Images, programs and logs stay."""
+    packages.extend_path()
+    with _alone(), _phase("cluster down"):
+        _clean()
+
+
+def _start() -> None:
+    with _phase("packages of the distribution"):
+        packages.install()
+    with _phase("programs"):
+        binaries.build()
+    with _phase("leftovers of an interrupted cluster"):
+        _clean()
+    started = time.monotonic()
+    with _phase("certificates and bridges"):
+        RUN.mkdir(mode=0o755)
+        pki.make()
+        kubeconfigs.write("admin", to=KUBECONFIG)
+        network.up()
+    with _phase("control plane"):
+        control_plane.start()
+    with _phase("nodes"):
+        for node in NODES:
+            nodes.start_containerd(node)
+        images.load_pause()
+        for node in NODES:
+            nodes.start_kubelet(node)
+        processes.wait("the nodes to be Ready", _nodes_are_ready, within_s=READY_S)
+    say(f"cluster up in {time.monotonic() - started:.1f} s; logs: {LOGS}")
+
+
+def _is_up() -> bool:
+    expected = {*control_plane.NAMES} | {
+        f"{kind}-{node.name}" for node in NODES for kind in ("containerd", "kubelet")
+    }
+    return all(processes.is_running(name) for name in expected) and _nodes_are_ready()
+
+
+def _nodes_are_ready() -> bool:
+    if not succeeds("get", "nodes"):
+        return False
+    path = '{.items[*].status.conditions[?(@.type=="Ready")].status}'
+    ready = kubectl("get", "nodes", "-o", f"jsonpath={path}").split()
+    return ready == ["True"] * len(NODES) and succeeds(
+        "-n", "default", "get", "serviceaccount", "default"
+    )
+
+
+def _clean() -> None:
+    """Ends what stands, in an order in which nothing is started anew, and removes what it made."""
+    for node in NODES:
+        nodes.end_kubelet(node)
+    for node in NODES:
+        nodes.end_containerd(node)
+    processes.end(*control_plane.NAMES)
+    processes.end(*processes.kept())
+    if shutil.which("iptables"):
+        network.down()
+    _unmount()
+    for node in NODES:
+        nodes.wipe(node)
+    for left in (RUN, DISK / "etcd", DISK / "pki", DISK / "kubeconfigs"):
+        shutil.rmtree(left, ignore_errors=True)
+    KUBECONFIG.unlink(missing_ok=True)
+
+
+def _unmount() -> None:
+    """The newest first, since one may lie within another."""
+    mounted = [Path(line.split()[4]) for line in MOUNTS.read_text().splitlines()]
+    for place in reversed(mounted):
+        if place.is_relative_to(RUN) or place.is_relative_to(DISK):
+            subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two of us would tread on each other."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _phase(name: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    say(f"{time.monotonic() - started:7.1f} s  {name}")
+
+
+def say(line: str) -> None:
+    print(line, flush=True)

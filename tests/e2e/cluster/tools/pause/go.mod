@@ -1,0 +1,3 @@
+module r3mes/tools/pause
+
+go 1.22
