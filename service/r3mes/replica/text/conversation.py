@@ -1,12 +1,15 @@
 """Brings the messages of a request into the shape that chat templates expect. Pure."""
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from r3mes.errors import InvalidRequest
 from r3mes.protocol.chat import ChatMessage, FunctionCall
+from r3mes.replica.strict_json import json_object
 
-MALFORMED = "malformed_arguments"  # what a template sees of arguments that are no JSON object
+MALFORMED = (
+    "malformed_arguments"  # what a template sees of arguments that are no strict JSON object
+)
 
 Message = dict[str, Any]
 
@@ -58,10 +61,9 @@ def arguments(text: str | None) -> Any:
     if not text or not text.strip():
         return {}
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        return json_object(text.encode())
+    except InvalidRequest:
         return {MALFORMED: text}
-    return value if isinstance(value, dict) else {MALFORMED: text}
 
 
 def merged_systems(messages: Iterable[Message]) -> list[Message]:

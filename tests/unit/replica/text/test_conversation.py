@@ -11,6 +11,9 @@ def shaped(*messages: dict[str, object], knows_developer: bool = False) -> list[
     return template_messages(parsed, knows_developer=knows_developer)
 
 
+DEEP = '{"a":' * 400 + "1" + "}" * 400
+
+
 def call(arguments: str | None) -> dict[str, object]:
     function = {"name": "f", "arguments": arguments}
     return {"role": "assistant", "tool_calls": [{"id": "1", "function": function}]}
@@ -25,6 +28,9 @@ def call(arguments: str | None) -> dict[str, object]:
         ("{oops", {"malformed_arguments": "{oops"}),
         ("[1]", {"malformed_arguments": "[1]"}),
         ("[" * 100_000, {"malformed_arguments": "[" * 100_000}),
+        (DEEP, {"malformed_arguments": DEEP}),
+        (r'{"a": "\ud800"}', {"malformed_arguments": r'{"a": "\ud800"}'}),
+        ('{"a": NaN}', {"malformed_arguments": '{"a": NaN}'}),
     ],
 )
 def test_arguments_reach_the_template_as_an_object(written: str | None, read: object) -> None:

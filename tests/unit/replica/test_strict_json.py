@@ -5,7 +5,7 @@ import time
 import pytest
 
 from r3mes.errors import InvalidRequest
-from r3mes.replica.json_body import MAX_DEPTH, MAX_FIELDS, json_object, parse_json
+from r3mes.replica.strict_json import MAX_DEPTH, MAX_FIELDS, json_object, parse_json
 
 
 def code_of(raw: bytes) -> str:
