@@ -1,4 +1,4 @@
-"""Writes the files that follow from the code: every setting, every error, what the chart's values say.
+"""Writes the files that follow from the code: every setting, every error, the chart's values.
 
 `--check` writes nothing and fails when a page is not what the code says.
 """
@@ -9,12 +9,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-import chart
-import observability
-from helm import MISSING, find_helm
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+import chart
+import observability
+from helm import MISSING, find_helm
 from r3mes import errors, settings
 
 DOCS = Path(__file__).parent

@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 CACHE = Path(os.environ.get("R3MES_E2E_CACHE") or Path.home() / ".cache" / "r3mes" / "e2e")
-MISSING = f"no helm: not in $HELM, not on PATH, not in {CACHE / 'bin'} (`make cluster-up` builds it)"
+MISSING = (
+    f"no helm: not in $HELM, not on PATH, not in {CACHE / 'bin'} (`make cluster-up` builds it)"
+)
 
 
 def find_helm(name: str = "helm") -> str | None:

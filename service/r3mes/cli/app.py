@@ -6,6 +6,7 @@ from r3mes import __version__
 from r3mes.cli import roles
 from r3mes.cli.bench import bench
 from r3mes.cli.chat import chat
+from r3mes.cli.check_up import check_up
 from r3mes.cli.show_config import show_config
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command("serve")(roles.serve)
 app.command("replica")(roles.replica)
 app.command("chat")(chat)
+app.command("check-up")(check_up)
 app.command("bench")(bench)
 app.command("show-config")(show_config)
 
