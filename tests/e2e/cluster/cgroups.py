@@ -15,8 +15,8 @@ def make(name: str) -> None:
         folder = tree / name.strip("/")
         folder.mkdir(exist_ok=True)
         for setting in ("cpuset.cpus", "cpuset.mems"):
+            # Version 1 starts empty here and then takes no process at all.
             if (folder / setting).is_file() and (tree / "tasks").is_file():
-                # Version 1 starts empty here and then takes no process at all.
                 (folder / setting).write_text((tree / setting).read_text())
 
 
@@ -51,9 +51,6 @@ def _read(file: Path) -> list[str]:
 
 
 def _trees() -> list[Path]:
-    """Where both versions are mounted, the first holds the controllers."""
+    """Of both versions: where both are mounted, runc makes its groups in both."""
     mounts = [line.split(" - ") for line in MOUNTS.read_text().splitlines()]
-    found = [(kind.split()[0], Path(place.split()[4])) for place, kind in mounts]
-    return [at for kind, at in found if kind == "cgroup"] or [
-        at for kind, at in found if kind == "cgroup2"
-    ]
+    return [Path(place.split()[4]) for place, kind in mounts if kind.startswith("cgroup")]

@@ -50,7 +50,7 @@ def up() -> None:
         raise Unfit(reason)
     packages.extend_path()
     with _alone():
-        if not _is_up():
+        if not is_up():
             _start()
     say(f"export KUBECONFIG={KUBECONFIG}")
 
@@ -87,7 +87,7 @@ def _start() -> None:
     say(f"cluster up in {time.monotonic() - started:.1f} s; logs: {LOGS}")
 
 
-def _is_up() -> bool:
+def is_up() -> bool:
     expected = {*control_plane.NAMES} | {
         f"{kind}-{node.name}" for node in NODES for kind in ("containerd", "kubelet")
     }

@@ -15,20 +15,9 @@ FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 BEFORE = RUN / "ip_forward"  # what it was, to be put back
 BRIDGED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 RULES = (  # the last one stands first
-    ["FORWARD", "-d", PODS, "-j", "ACCEPT"],
-    [
-        "FORWARD",
-        "-s",
-        PODS,
-        "!",
-        "-d",
-        PODS,
-        "-j",
-        "REJECT",
-        "--reject-with",
-        "icmp-net-prohibited",
-    ],
-    ["FORWARD", "-s", PODS, "-d", PODS, "-j", "ACCEPT"],
+    f"FORWARD --destination {PODS} --jump ACCEPT",
+    f"FORWARD --source {PODS} ! --destination {PODS} --jump REJECT",
+    f"FORWARD --source {PODS} --destination {PODS} --jump ACCEPT",
 )
 TABLES = ("filter", "nat", "mangle")
 
@@ -44,12 +33,12 @@ def up() -> None:
         _run("ip", "address", "add", f"{node.address}/24", "dev", node.bridge)
         _run("ip", "link", "set", node.bridge, "up")
     for rule in RULES:
-        _run("iptables", "-w", "-I", *rule)
+        _run("iptables", "-w", "-I", *rule.split())
 
 
 def down() -> None:
     for rule in RULES:
-        _try("iptables", "-w", "-D", *rule)
+        _try("iptables", "-w", "-D", *rule.split())
     _remove_kubernetes_rules()
     for node in NODES:
         if Path("/sys/class/net", node.bridge).exists():

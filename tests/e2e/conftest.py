@@ -1,0 +1,96 @@
+"""The cluster that the cases run on: the one of E2E_KUBECONFIG, or one made here and ended after.
+
+A machine that can have no cluster skips the cases and says why.
+"""
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.clients import Kubectl, Program
+from e2e.cluster import binaries, lifecycle, packages
+from e2e.cluster.places import BIN, KUBECONFIG
+
+TESTS = Path(__file__).parents[1]
+GIVEN = os.environ.get("E2E_KUBECONFIG", "")
+UP_S, DOWN_S = 3600, 300
+
+
+def _cluster(command: str, *arguments: str, timeout_s: float) -> None:
+    """In a process of its own, whose ends are not the test's."""
+    subprocess.run(
+        [sys.executable, "-m", "e2e.cluster", command, *arguments],
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        check=True,
+        timeout=timeout_s,
+    )
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[Path]:
+    if GIVEN:
+        yield Path(GIVEN)
+        return
+    if reason := lifecycle.refuse_this_machine():
+        pytest.skip(reason)
+    packages.extend_path()
+    was_up = lifecycle.is_up()
+    _cluster("up", timeout_s=UP_S)
+    yield KUBECONFIG
+    if not was_up:
+        _cluster("down", timeout_s=DOWN_S)
+
+
+@pytest.fixture(scope="session")
+def own_cluster(kubeconfig: Path) -> None:
+    """For cases that take for granted how the cluster was made."""
+    if GIVEN:
+        pytest.skip("the cluster is one of E2E_KUBECONFIG")
+
+
+@pytest.fixture(scope="session")
+def load_images(kubeconfig: Path) -> Callable[..., None]:
+    """Brings podman's images into the nodes made here; a given cluster has to find them itself."""
+    return lambda *images: None if GIVEN else _cluster("load", *images, timeout_s=UP_S)
+
+
+@pytest.fixture(scope="session")
+def admin(kubeconfig: Path) -> Kubectl:
+    """kubectl for the whole cluster."""
+    return Kubectl(_program("kubectl"), kubeconfig)
+
+
+@pytest.fixture
+def namespace(admin: Kubectl) -> Iterator[str]:
+    """A new one, which enforces Pod Security `restricted` and is gone after the test."""
+    name = f"e2e-{secrets.token_hex(4)}"
+    admin("create", "namespace", name)
+    levels = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")]
+    admin("label", "namespace", name, *levels)
+    yield name
+    admin("delete", "namespace", name, "--wait")
+
+
+@pytest.fixture
+def kubectl(admin: Kubectl, namespace: str) -> Kubectl:
+    return admin.within(namespace)
+
+
+@pytest.fixture
+def helm(kubeconfig: Path, namespace: str) -> Program:
+    return Program(_program("helm"), kubeconfig, namespace)
+
+
+@pytest.fixture
+def helm4(kubeconfig: Path, namespace: str) -> Program:
+    return Program(_program("helm4"), kubeconfig, namespace)
+
+
+def _program(name: str) -> Path:
+    binaries.build(tuple(it for it in binaries.BUILDS + binaries.EXTRAS if name in it.programs))
+    return BIN / name

@@ -1,0 +1,174 @@
+"""The cluster itself keeps what the other cases take for granted."""
+
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from e2e.clients import Kubectl, Refused, wait_until
+from e2e.cluster import gpus, images
+from e2e.cluster.addresses import NODES
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("own_cluster"), pytest.mark.timeout(300)]
+
+SERVE = (
+    "import os, http.server as h; os.chdir('/etc'); print('serving', flush=True); h.test(port=8000)"
+)
+ASK = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read().decode())"
+REACH = "import socket, sys; socket.create_connection((sys.argv[1], 443), timeout=5)"
+WEB = "http://web:8000/hostname"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _images(own_cluster: None, load_images: Callable[..., None]) -> None:
+    load_images(images.base())
+
+
+def container(program: str, **more: Any) -> dict[str, Any]:
+    return {
+        "name": "main",
+        "image": images.BASE,
+        "command": ["python3", "-c", program],
+        "imagePullPolicy": "IfNotPresent",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        **more,
+    }
+
+
+def pod_spec(program: str, **more: Any) -> dict[str, Any]:
+    return {
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 10001,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container(program, **more)],
+    }
+
+
+def pod(name: str, program: str, **more: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {**pod_spec(program, **more), "restartPolicy": "Never"},
+    }
+
+
+def web() -> list[dict[str, Any]]:
+    """Two servers, apart from each other, behind a Service."""
+    labels = {"app": "web"}
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": labels},
+    }
+    probe = {"httpGet": {"path": "/hostname", "port": 8000}, "periodSeconds": 1}
+    spec = {**pod_spec(SERVE, readinessProbe=probe), "topologySpreadConstraints": [spread]}
+    deployment = {"replicas": 2, "selector": {"matchLabels": labels}}
+    deployment["template"] = {"metadata": {"labels": labels}, "spec": spec}
+    service = {"selector": labels, "ports": [{"port": 8000}]}
+    budget = {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+    named = {"metadata": {"name": "web"}}
+    return [
+        {"apiVersion": "apps/v1", "kind": "Deployment", **named, "spec": deployment},
+        {"apiVersion": "v1", "kind": "Service", **named, "spec": service},
+        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", **named, "spec": budget},
+    ]
+
+
+@pytest.fixture
+def servers(kubectl: Kubectl) -> Kubectl:
+    """kubectl in a namespace where `web` serves."""
+    assert "" == kubectl.apply(*web())  # no warning
+    kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    return kubectl
+
+
+def nodes_of(kubectl: Kubectl) -> list[str]:
+    running = kubectl.items("pods", "--selector=app=web", "--field-selector=status.phase=Running")
+    alive = [it for it in running if "deletionTimestamp" not in it["metadata"]]
+    return sorted(it["spec"]["nodeName"] for it in alive)
+
+
+def test_restricted_pods_run_on_each_node_and_reach_each_other_through_a_service(
+    servers: Kubectl,
+) -> None:
+    assert [node.name for node in NODES] == nodes_of(servers)
+    names = servers("get", "pods", "-o", "name").split()
+    asked = [servers("exec", name, "--", "python3", "-c", ASK, WEB) for name in names * 4]
+
+    assert 1 == len({answer.strip() for answer in asked})
+
+
+def test_a_service_leads_to_both_of_its_pods(servers: Kubectl) -> None:
+    name = servers("get", "pods", "-o", "name").split()[0]
+    for _ in range(20):
+        servers("exec", name, "--", "python3", "-c", ASK, WEB)
+    logs = servers("logs", "--selector=app=web", "--prefix", "--tail=-1")
+    asked = {line.split()[0] for line in logs.splitlines() if "urllib" in line or "GET" in line}
+
+    assert 2 == len(asked)
+    assert "serving" in logs
+
+
+def test_port_forward_leads_to_a_service(servers: Kubectl) -> None:
+    with (
+        servers.forwarded("service/web", 8000) as address,
+        urllib.request.urlopen(f"{address}/hostname", timeout=10) as answer,  # noqa: S310 - loopback
+    ):
+        assert 200 == answer.status
+
+
+def test_a_pod_reaches_the_api_server_and_nothing_outside(servers: Kubectl) -> None:
+    servers("exec", "deployment/web", "--", "python3", "-c", REACH, "kubernetes.default")
+
+    with pytest.raises(Refused, match="ConnectionRefusedError"):
+        servers("exec", "deployment/web", "--", "python3", "-c", REACH, "1.1.1.1")
+    with pytest.raises(Refused, match="gaierror"):
+        servers("exec", "deployment/web", "--", "python3", "-c", REACH, "example.org")
+
+
+def test_a_drained_node_keeps_the_budget_and_comes_back(servers: Kubectl) -> None:
+    last = NODES[-1].name
+    servers("drain", last, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
+    try:
+        servers("rollout", "status", "deployment/web", "--timeout=60s")
+
+        assert [NODES[0].name] * 2 == nodes_of(servers)
+    finally:
+        servers("uncordon", last)
+
+
+@pytest.fixture
+def one_gpu(admin: Kubectl) -> Iterator[str]:
+    node = NODES[-1].name
+    yield node
+    gpus.claim(node, 0)
+
+
+def test_a_pod_that_wants_a_gpu_waits_for_a_node_that_has_one(
+    kubectl: Kubectl, one_gpu: str
+) -> None:
+    kubectl.apply(pod("wants", "print('ran')", resources={"limits": {gpus.RESOURCE: "1"}}))
+    wait_until("it is unschedulable", lambda: "Insufficient nvidia.com/gpu" in kubectl("events"))
+    gpus.claim(one_gpu, 1)
+    kubectl("wait", "pod/wants", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+
+    assert one_gpu == kubectl.get("pod", "wants")["spec"]["nodeName"]
+
+
+def test_a_pod_that_takes_too_much_memory_is_killed_for_it(kubectl: Kubectl) -> None:
+    greedy = "b = bytearray(200_000_000)"
+    kubectl.apply(pod("greedy", greedy, resources={"limits": {"memory": "64Mi"}}))
+    kubectl("wait", "pod/greedy", "--for=jsonpath={.status.phase}=Failed", "--timeout=60s")
+    state = kubectl.get("pod", "greedy")["status"]["containerStatuses"][0]["state"]
+
+    assert "OOMKilled" == state["terminated"]["reason"]
