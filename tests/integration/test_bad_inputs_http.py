@@ -140,6 +140,16 @@ ANSWERED: dict[str, tuple[int, str | None, bytes]] = {
         head("GET", "/version", "traceparent: 00-zz", "baggage: " + "b" * 65536),
     ),
     "unknown field": (400, "unknown_parameter", post(b'{"prompt": "x", "surprise": 1}')),
+    "unknown field of /tokenize": (
+        400,
+        "unknown_parameter",
+        post(b'{"prompt": "x", "surprise": 1}', path="/tokenize"),
+    ),
+    "unknown field of /detokenize": (
+        400,
+        "unknown_parameter",
+        post(b'{"tokens": [1], "surprise": 1}', path="/detokenize"),
+    ),
     "no key": (401, "invalid_api_key", head("GET", "/v1/models")),
     "empty bearer": (401, "invalid_api_key", head("GET", "/v1/models", "Authorization: Bearer ")),
     "basic": (401, "invalid_api_key", head("GET", "/v1/models", "Authorization: Basic eDp5")),

@@ -203,8 +203,8 @@ class ChatBody(TemplatedBody, GenerationBody):
     def alternatives(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None
 
-    def check(self, limits: LimitSettings, *, strict: bool) -> None:
-        super().check(limits, strict=strict)
+    def check(self, limits: LimitSettings) -> None:
+        super().check(limits)
         if len(self.messages) > limits.max_messages:
             raise InvalidRequest(f"At most {limits.max_messages} messages.", param="messages")
         if (self.top_logprobs or 0) > limits.max_logprobs:

@@ -109,8 +109,8 @@ class CompletionBody(GenerationBody):
     def echoed(self) -> int | None:
         return self.logprobs if self.echo else None
 
-    def check(self, limits: LimitSettings, *, strict: bool) -> None:
-        super().check(limits, strict=strict)
+    def check(self, limits: LimitSettings) -> None:
+        super().check(limits)
         if len(self.prompt) > limits.max_prompts:
             message = f"At most {limits.max_prompts} prompts in one request."
             raise InvalidRequest(message, param="prompt", code="too_many_prompts")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from r3mes.bounds import BOUNDS
+from r3mes.errors import InvalidRequest
 from r3mes.protocol.problems import problem
 
 MOST_STOPS = 16
@@ -44,6 +45,12 @@ class Body(BaseModel):
         """Names that this API has never heard of."""
         known = self.ignored | self.unsupported.keys()
         return [name for name in self.model_extra or {} if name not in known]
+
+    def refuse_unknown(self) -> None:
+        """Raise InvalidRequest for the first name that this API has never heard of."""
+        for name in self.unknown():
+            shown = name[:64]
+            raise InvalidRequest(f"Unknown field {shown!r}.", param=shown, code="unknown_parameter")
 
 
 def token_id(value: Any) -> int:

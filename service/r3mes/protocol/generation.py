@@ -180,14 +180,7 @@ class GenerationBody(Body):
     def alternatives(self) -> int | None:
         """Alternatives wanted beside each token; None without logprobs."""
 
-    def check(self, limits: LimitSettings, *, strict: bool) -> None:
+    def check(self, limits: LimitSettings) -> None:
         """What depends on settings."""
-        unknown = self.unknown()
-        if strict and unknown:
-            raise InvalidRequest(
-                f"Unknown field {unknown[0][:64]!r}.",
-                param=unknown[0][:64],
-                code="unknown_parameter",
-            )
         if (self.n or 1) > limits.max_choices:
             raise InvalidRequest(f"`n` is at most {limits.max_choices}.", param="n")

@@ -20,10 +20,10 @@ def check(body: GenerationBody, service: Service) -> float:
     """What needs no prompt; returns the deadline."""
     settings, exchange = service.settings, service.exchange
     exchange.stream = bool(body.stream)
-    exchange.unknown_fields = len(body.unknown())
     exchange.model = service.info.name
+    service.check_fields(body)
     service.check_model(body.model)
-    body.check(settings.limits, strict=settings.server.strict_fields)
+    body.check(settings.limits)
     return deadline_of(
         service.request.headers,
         longest=settings.limits.request_timeout_s,

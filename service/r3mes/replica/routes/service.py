@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from r3mes.engine.messages import ModelInfo
 from r3mes.errors import ModelLoading, ModelNotFound
+from r3mes.protocol.fields import Body
 from r3mes.replica.engine_client import EngineClient
 from r3mes.replica.exchange import Exchange, exchange_of
 from r3mes.replica.sampling import Door
@@ -29,6 +30,12 @@ class Service:
     @property
     def info(self) -> ModelInfo:
         return self.text.info
+
+    def check_fields(self, body: Body) -> None:
+        """Count the fields that nothing here knows; refuse them where settings say so."""
+        self.exchange.unknown_fields = len(body.unknown())
+        if self.settings.server.strict_fields:
+            body.refuse_unknown()
 
     def check_model(self, name: str | None) -> None:
         """Raise ModelNotFound unless the name means the model that is served here."""

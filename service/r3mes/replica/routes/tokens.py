@@ -14,6 +14,7 @@ router = APIRouter(route_class=JsonRoute, tags=["tokens"])
 @router.post("/tokenize")
 async def tokenize(body: TokenizeBody, service: Ready) -> Tokenized:
     """The ids that the model would be given."""
+    service.check_fields(body)
     service.check_model(body.model)
     ids = await ids_of(body, service)
     texts = await service.text.token_texts(ids) if body.return_token_strs else None
@@ -32,6 +33,7 @@ async def ids_of(body: TokenizeBody, service: Service) -> list[int]:
 @router.post("/detokenize")
 async def detokenize(body: DetokenizeBody, service: Ready) -> Detokenized:
     """The text of ids, with special tokens."""
+    service.check_fields(body)
     service.check_model(body.model)
     in_vocabulary(body.tokens, service.info, param="tokens")
     return Detokenized(prompt=await service.text.decode(body.tokens, skip_special=False))
