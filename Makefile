@@ -1,6 +1,6 @@
 # One word for each thing a developer or a user does; `make help` lists them.
 .DEFAULT_GOAL := check
-.PHONY: help serve run-fake setup dev fmt lint types arch docs docs-check check test bench soak lock clean
+.PHONY: help serve run-fake setup dev fmt lint types arch docs docs-check check test cluster-up cluster-down e2e bench soak lock clean
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -18,7 +18,7 @@ CODE := service tests docs requirements
 POLICY := */engine/scheduler.py,*/engine/block_pool.py,*/engine/sequence.py,*/engine/gate.py,*/protocol/*,*/errors.py
 
 help: ## List what make can do here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: ## Install if needed and serve a model: make serve [PORT=8000] [HOST=127.0.0.1] [MODEL=folder]
 	$(INSTALL) engine --wheels "$(WHEELS)" --address "$(HOST):$(PORT)"
@@ -59,6 +59,15 @@ check: lint types arch docs-check ## All of the above that can fail; the default
 test: dev ## Every test; no GPU and no network needed
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=
 	@$(BIN)/coverage report --include="$(POLICY)" --fail-under 100
+
+cluster-up: ## A real Kubernetes of two nodes on this Linux machine, as root; builds it once with Go
+	@cd tests && $(PYTHON) -m e2e.cluster up
+
+cluster-down: ## End that cluster; its images and programs stay cached in ~/.cache/r3mes/e2e
+	@cd tests && $(PYTHON) -m e2e.cluster down
+
+e2e: dev ## The cases on a cluster: one made and ended here, or E2E_KUBECONFIG=file
+	@$(BIN)/python -m pytest -m e2e -rs tests/e2e
 
 bench: dev ## Compare with other servers on this machine: docs/benchmarks/; LLAMA_SERVER=path names one
 	@.uv/bin/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
