@@ -152,8 +152,6 @@ class EngineClient:
     def admit(self) -> None:
         """Raise the reason why a new request cannot be taken now."""
         state = self.state
-        if state.phase == "failed":
-            raise engine_crash()
         if is_closed(state):
             raise shutting_down()
         if state.phase not in ("ready", "draining"):

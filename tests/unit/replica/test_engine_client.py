@@ -70,7 +70,7 @@ async def test_a_worker_introduces_itself_and_knows_the_state(pair: Pair) -> Non
     [
         ({"phase": "loading"}, ModelLoading),
         ({"phase": "warming"}, ModelLoading),
-        ({"phase": "failed"}, EngineCrash),
+        ({"phase": "failed"}, ShuttingDown),  # no engine has ended at work on it
         ({"phase": "draining"}, ShuttingDown),
         ({"heartbeat": 0.0}, Overloaded),
     ],

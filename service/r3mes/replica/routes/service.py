@@ -53,7 +53,7 @@ class Service:
 
 
 def service(request: Request) -> Service:
-    """Raises ModelLoading, ShuttingDown or EngineCrash when no work can be taken."""
+    """Raises ModelLoading, ShuttingDown or Overloaded when no work can be taken."""
     state = request.app.state
     engine: EngineClient = state.engine
     engine.admit()
