@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from e2e.cluster import binaries, gpus, images, lifecycle, packages
+from e2e.cluster.unfit import EXIT_CODE, Unfit
 
 
 def main() -> None:
@@ -12,6 +13,9 @@ def main() -> None:
     packages.extend_path()
     try:
         _do(asked)
+    except Unfit as reason:
+        sys.stderr.write(f"{reason}\n")
+        sys.exit(EXIT_CODE)
     except (RuntimeError, subprocess.CalledProcessError) as error:
         sys.exit(f"{error}")
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2e.cluster.places import BIN, BUILT
+from e2e.cluster.unfit import Unfit
 
 TOOLS = Path(__file__).parent / "tools"
 KUBERNETES = "1.34.4"  # kubelet 1.35 and later refuse cgroup v1
@@ -61,11 +62,8 @@ BUILDS = (
 EXTRAS = (
     Build("helm4", {"helm4": "helm.sh/helm/v4/cmd/helm"}),
     Build("traefik", {"traefik": "github.com/traefik/traefik/v3/cmd/traefik"}),
+    Build("jaeger", {"jaeger": "github.com/jaegertracing/jaeger/cmd/all-in-one"}),
 )
-
-
-class NoGo(RuntimeError):
-    """Something has to be built and there is no Go to build it with."""
 
 
 def build(builds: tuple[Build, ...] = BUILDS) -> dict[str, float]:
@@ -96,16 +94,36 @@ def _build(it: Build) -> float:
 def _compile(it: Build) -> None:
     """Into a folder aside, so that an interrupted build is never taken for a finished one."""
     if not shutil.which("go"):
-        raise NoGo(f"{it.folder} has to be built, which needs Go: https://go.dev/doc/install")
+        raise Unfit(f"{it.folder} has to be built, which needs Go: https://go.dev/doc/install")
+    _fetch(it)
     aside = BUILT / f".{it.key()}.{os.getpid()}"
     flags = " ".join(["-s", "-w", *(f"-X {name}={to}" for name, to in it.variables.items())])
-    environ = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
     for name, package in it.programs.items():
         subprocess.run(
             ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(aside / name), package],
             cwd=TOOLS / it.folder,
-            env=environ,
+            env=_environ(),
             check=True,
         )
     shutil.rmtree(BUILT / it.key(), ignore_errors=True)
     aside.rename(BUILT / it.key())
+
+
+def _fetch(it: Build) -> None:
+    """The sources of all it needs, apart from the build: only this part needs a network."""
+    done = subprocess.run(
+        ["go", "list", "-deps", *it.programs.values()],
+        cwd=TOOLS / it.folder,
+        env=_environ(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = done.stderr.strip().rpartition("\n")[2]
+        raise Unfit(f"the sources of {it.folder} cannot be fetched: {reason}")
+
+
+def _environ() -> dict[str, str]:
+    return {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}

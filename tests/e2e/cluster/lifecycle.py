@@ -24,13 +24,10 @@ from e2e.cluster import (
 from e2e.cluster.addresses import NODES
 from e2e.cluster.kubectl import kubectl, succeeds
 from e2e.cluster.places import CACHE, DISK, KUBECONFIG, LOGS, RUN
+from e2e.cluster.unfit import Unfit
 
 READY_S = 120
 MOUNTS = Path("/proc/self/mountinfo")
-
-
-class Unfit(RuntimeError):
-    """This machine cannot carry the cluster; the message says why."""
 
 
 def refuse_this_machine() -> str:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from e2e.cluster.unfit import Unfit
+
 PROGRAMS = {  # what is looked for: the package that has it
     "containerd": "containerd",
     "ctr": "containerd",
@@ -54,12 +56,14 @@ def install() -> list[str]:
     if not wanted:
         return []
     if not shutil.which("apt-get"):
-        raise RuntimeError(f"missing on this machine: what Debian packs as {', '.join(wanted)}")
+        raise Unfit(f"missing on this machine: what Debian packs as {', '.join(wanted)}")
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     enabled = {unit for unit in UNITS if _is_enabled(unit)}
     with _no_service_starts():
         for command in (["update"], ["install", "-y", "--no-install-recommends", *wanted]):
-            subprocess.run(["apt-get", "-qq", *command], env=environ, check=True)
+            done = subprocess.run(["apt-get", "-qq", *command], env=environ, check=False)
+            if done.returncode:
+                raise Unfit(f"apt-get {command[0]} failed; wanted: {', '.join(wanted)}")
     for unit in UNITS:
         if unit not in enabled and _is_enabled(unit):
             subprocess.run(["systemctl", "disable", "--quiet", unit], check=False)
