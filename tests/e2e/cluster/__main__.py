@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from e2e.cluster import binaries, gpus, images, lifecycle, packages
+from e2e.cluster.locks import alone
 from e2e.cluster.unfit import EXIT_CODE, Unfit
 
 
@@ -32,7 +33,8 @@ def _do(asked: argparse.Namespace) -> None:
         case "base":
             lifecycle.say(images.base())
         case "load":
-            images.load(*asked.images)
+            with alone("cluster"):
+                images.load(*asked.images)
         case "gpu":
             gpus.claim(asked.node, asked.count, resource=asked.resource)
 

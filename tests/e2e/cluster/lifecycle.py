@@ -1,6 +1,5 @@
 """Starts and ends the whole cluster, phase by phase."""
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -23,7 +22,8 @@ from e2e.cluster import (
 )
 from e2e.cluster.addresses import NODES
 from e2e.cluster.kubectl import kubectl, succeeds
-from e2e.cluster.places import CACHE, DISK, KUBECONFIG, LOGS, RUN
+from e2e.cluster.locks import alone
+from e2e.cluster.places import DISK, KUBECONFIG, LOGS, RUN
 from e2e.cluster.unfit import Unfit
 
 READY_S = 120
@@ -46,7 +46,7 @@ def up() -> None:
     if reason := refuse_this_machine():
         raise Unfit(reason)
     packages.extend_path()
-    with _alone():
+    with alone("cluster"):
         if not is_up():
             _start()
     say(f"export KUBECONFIG={KUBECONFIG}")
@@ -55,7 +55,7 @@ def up() -> None:
 def down() -> None:
     """Images, programs and logs stay."""
     packages.extend_path()
-    with _alone(), _phase("cluster down"):
+    with alone("cluster"), _phase("cluster down"):
         _clean()
 
 
@@ -125,15 +125,6 @@ def _unmount() -> None:
     for place in reversed(mounted):
         if place.is_relative_to(RUN) or place.is_relative_to(DISK):
             subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Two of us would tread on each other."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager
