@@ -22,7 +22,7 @@ from r3mes.settings import ServerSettings
 
 BACKLOG = 2048
 PREFIX = "r3mes-"
-LOCK = "lock"
+LOCK = "r3mes.lock"  # a name that no other program gives: what lies beside it may be removed
 
 
 def listen(settings: ServerSettings) -> socket.socket:

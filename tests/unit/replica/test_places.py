@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from r3mes.errors import StartError
-from r3mes.replica.places import listen, run_folder, url_of
+from r3mes.replica.places import LOCK, listen, run_folder, url_of
 from r3mes.settings import ServerSettings
 
 
@@ -45,9 +45,10 @@ def test_what_a_killed_replica_left_goes_with_the_next_and_a_living_one_s_stays(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dead = tmp_path / "r3mes-dead"
     dead.mkdir()
-    (dead / "lock").write_text("1\n")
+    (dead / LOCK).write_text("1\n")
     foreign = tmp_path / "r3mes-notes"
     foreign.mkdir()
+    (foreign / "lock").write_text("of another program\n")
 
     with run_folder() as living, run_folder() as next_one:
         assert {living, next_one, foreign} == set(tmp_path.iterdir())
