@@ -43,6 +43,7 @@ def load(tight_replica: Replica) -> Iterator[None]:
     def client(number: int) -> None:
         while not over.is_set():
             ask(tight_replica, number)
+            over.wait(0.05)  # what is refused comes again, but not at once
 
     with ThreadPoolExecutor(10) as pool:
         clients = [pool.submit(client, number) for number in range(10)]

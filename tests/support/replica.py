@@ -67,7 +67,8 @@ class Replica:
 
     def logged(self, message: str) -> list[dict[str, Any]]:
         """The JSON log lines with this message."""
-        lines = [line for line in self.log.splitlines() if line.startswith("{")]
+        whole = self.log.rpartition("\n")[0]  # the last line may still be being written
+        lines = [line for line in whole.splitlines() if line.startswith("{")]
         return [line for line in map(json.loads, lines) if line["message"] == message]
 
     def probe(self, path: str = "/readyz") -> httpx.Response:
