@@ -248,6 +248,7 @@ def test_unknown_fields_are_counted_and_known_ones_are_not() -> None:
 
 
 def test_strict_servers_refuse_unknown_fields() -> None:
+    parse(store=True).refuse_unknown()
     with pytest.raises(InvalidRequest) as caught:
         parse(mystery=1).refuse_unknown()
 
