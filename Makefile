@@ -1,6 +1,6 @@
 # One word for each thing a developer or a user does; `make help` lists them.
 .DEFAULT_GOAL := check
-.PHONY: help serve run-fake setup dev fmt lint types arch docs docs-check check test cluster-up cluster-down e2e bench soak lock clean
+.PHONY: help serve run-fake setup dev fmt lint types arch docs docs-check check test cluster-up cluster-down e2e bench soak image lock clean
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -16,6 +16,16 @@ INSTALL = @$(PYTHON) requirements/install.py
 CODE := service tests docs requirements
 # What decides alone, without torch or a socket: every branch of it is tested.
 POLICY := */engine/scheduler.py,*/engine/block_pool.py,*/engine/sequence.py,*/engine/gate.py,*/protocol/*,*/errors.py
+
+# What `make image` builds, and with what.
+CONTAINER ?= $(or $(shell command -v podman),docker)
+TARGET ?= gpu
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' service/r3mes/__init__.py)
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)
+IMAGE ?= r3mes:$(VERSION)$(if $(filter control,$(TARGET)),-control)
+BASE ?=
+INDEX ?=
+BUILD_FLAGS ?=
 
 help: ## List what make can do here
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +85,14 @@ bench: dev ## Compare with other servers on this machine: docs/benchmarks/; LLAM
 
 soak: dev ## Ten minutes of cancels, bad requests and killed workers: docs/benchmarks/soak.md
 	@$(BIN)/python -m benchmarks.soak
+
+image: ## Build the container image: make image [TARGET=gpu] [IMAGE=name:tag] [BASE=image] [WHEELS=folder]; docs/image.md
+	$(CONTAINER) build --file Dockerfile.gpu --target $(TARGET) --tag $(IMAGE) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+		$(if $(BASE),--build-arg BASE=$(BASE)) \
+		$(if $(INDEX),--build-arg PIP_INDEX_URL=$(INDEX) --build-arg UV_DEFAULT_INDEX=$(INDEX)) \
+		$(if $(and $(WHEELS),$(filter gpu,$(TARGET))),--build-arg LOCK=engine-cpu --build-context wheels=$(WHEELS)) \
+		$(BUILD_FLAGS) .
 
 lock: dev ## Renew requirements/*.txt from pyproject.toml; WHEELS is needed for the CPU locks
 	@$(PYTHON) requirements/lock.py "$(WHEELS)"

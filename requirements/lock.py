@@ -17,11 +17,13 @@ PROJECT = "pyproject.toml"
 def main(wheels: str) -> None:
     compile_lock("uv", "requirements/uv.in", *EVERYWHERE)
     compile_lock("build", "requirements/build.in", *EVERYWHERE)
+    compile_lock("sbom", "requirements/sbom.in", *EVERYWHERE)
     # The smaller set follows the larger one, so that both hold the same versions.
     dev = (PROJECT, "--extra", "engine", "--extra", "dev")
     engine = (PROJECT, "--extra", "engine")
     compile_lock("dev", *dev, *EVERYWHERE)
     compile_lock("engine", *engine, *EVERYWHERE, "--constraints", "requirements/dev.txt")
+    compile_lock("control", PROJECT, *EVERYWHERE, "--constraints", "requirements/dev.txt")
     compile_lock("bench", *bench_beside_dev(), *EVERYWHERE)
     if not wheels:
         sys.exit("The CPU locks were left as they are: WHEELS names no folder.")
