@@ -202,7 +202,9 @@ def test_a_start_that_cannot_work_is_reported_and_the_exit_is_not_zero(tmp_path:
 
         assert 1 == running.process.wait(10)
         assert failed.detail.startswith("torch is not installed")
-        assert "torch is not installed" in running.logged()
+        told = json.loads(running.logged().splitlines()[-1])
+        assert "r3mes.engine.process" == told["logger"]
+        assert told["message"].startswith("torch is not installed")
 
 
 def test_the_fake_engine_needs_no_torch(shared: EngineProcess) -> None:

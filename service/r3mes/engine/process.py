@@ -24,7 +24,7 @@ from r3mes.engine.wire import Wire
 from r3mes.errors import EngineCrash, StartError
 from r3mes.settings import EngineSettings, ModelSettings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("r3mes.engine.process")  # this module runs as __main__
 
 
 class Orders(BaseModel):
