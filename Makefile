@@ -1,6 +1,6 @@
 # One word for each thing a developer or a user does; `make help` lists them.
 .DEFAULT_GOAL := check
-.PHONY: help serve run-fake setup dev fmt lint types arch docs docs-check check test cluster-up cluster-down e2e bench soak image lock clean
+.PHONY: help serve run-fake setup dev fmt lint types arch docs docs-check chart check test cluster-up cluster-down e2e bench soak image lock clean
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -64,7 +64,10 @@ docs: dev ## Write the generated pages
 docs-check: dev ## Fail when a generated page is stale
 	@$(BIN)/python docs/generate.py --check
 
-check: lint types arch docs-check ## All of the above that can fail; the default
+chart: dev ## The chart: values, schema, what it renders and refuses; without helm less of it
+	@$(BIN)/python -m pytest --quiet -rs tests/chart
+
+check: lint types arch docs-check chart ## All of the above that can fail; the default
 
 test: dev ## Every test; no GPU and no network needed
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=

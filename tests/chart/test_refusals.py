@@ -1,10 +1,11 @@
 """What does not render, and the words for it."""
 
+import subprocess
 from typing import Any
 
 import pytest
 
-from support.chart import Chart, model
+from support.chart import CHART, Chart, model
 
 OPEN = {"enabled": True, "hosts": [{"host": "a.x"}]}
 ALLOWED = {"auth": {"allowAnonymous": True}}
@@ -131,6 +132,13 @@ def test_an_older_cluster_is_refused(chart: Chart) -> None:
 
     assert "requires kubeVersion: >=1.29.0-0" in said
     assert [] != chart.render(kube="1.29.0-eks-1")
+
+
+def test_lint_finds_nothing(each_chart: Chart) -> None:
+    command = [each_chart.program, "lint", "--strict", "--quiet", str(CHART)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stdout.strip())
 
 
 def test_the_least_grace_that_is_enough_renders(chart: Chart) -> None:

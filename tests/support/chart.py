@@ -16,6 +16,7 @@ from helm import MISSING, find_helm
 
 CHART = Path(__file__).parents[2] / "charts" / "r3mes"
 KUBE = "1.34.0"
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C, where PyYAML has it
 KEYED = {"auth": {"existingSecret": "keys"}}
 VALUES = (CHART / "values.yaml").read_text()
 DEFAULTS = yaml.safe_load(VALUES)
@@ -55,7 +56,7 @@ class Chart:
         """Every object, in Helm's order. Options: release, kube, folder."""
         done = self._template(values or {}, **options)
         assert 0 == done.returncode, done.stderr
-        return [thing for thing in yaml.safe_load_all(done.stdout) if thing]
+        return read(done.stdout)
 
     def refusal(self, values: Values, **options: str) -> str:
         done = self._template(values, **options)
@@ -81,6 +82,11 @@ def template(
             text=True,
             check=False,
         )
+
+
+@cache
+def read(text: str) -> list[Thing]:
+    return [thing for thing in yaml.load_all(text, Loader=LOADER) if thing]
 
 
 def chart_of(name: str) -> Chart:
