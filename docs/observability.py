@@ -57,7 +57,7 @@ def variables() -> list[dict[str, Any]]:
             "name": name,
             "label": labels[name],
             "type": "query",
-            "datasource": {"type": "prometheus", "uid": "$source"},
+            "datasource": {"type": "prometheus", "uid": "${source}"},
             "query": {"query": query, "refId": name},
             "refresh": 2,  # with the time range
             "sort": 1,
@@ -93,7 +93,7 @@ def shown(panel: Panel) -> dict[str, Any]:
         "type": panel.kind,
         "title": panel.title,
         "description": panel.help,
-        "datasource": {"type": "prometheus", "uid": "$source"},
+        "datasource": {"type": "prometheus", "uid": "${source}"},
         "fieldConfig": {
             "defaults": {"unit": panel.unit, "min": 0, "custom": style},
             "overrides": [],
