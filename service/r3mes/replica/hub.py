@@ -38,6 +38,7 @@ from r3mes.telemetry.views import render
 
 LEAST_GAP_S = 0.25  # between two states that differ in nothing but numbers
 FLUSH_S = 0.25  # a scrape does not wait longer for a worker that hangs
+GONE_S = 1.0  # what a dead worker still said may be read so long after its end; pids come back
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Hub:
         self._on_state = on_state
         self._on_worker_failure = on_worker_failure
         self._workers: dict[bytes, Worker] = {}
+        self._gone: dict[bytes, float] = {}  # when the workers of the last second ended
         self._scrapes: dict[int, PendingScrape] = {}
         self._tickets = itertools.count()
         self._idle: asyncio.Event = asyncio.Event()
@@ -118,8 +120,18 @@ class Hub:
             del self._workers[name]
             for pending in list(self._scrapes.values()):
                 self._flushed(pending, name)
+        self._bury(f"w{pid}".encode())
         self._send(ENGINE, AbortWorker(f"w{pid}"))
         self._count_workers()
+
+    def _bury(self, name: bytes) -> None:
+        """Its exit comes by another way than its words, which may thus still be on theirs."""
+        now = self._loop.time()
+        self._gone = {other: at for other, at in self._gone.items() if now - at < GONE_S}
+        self._gone[name] = now
+
+    def _is_gone(self, name: bytes) -> bool:
+        return name in self._gone and self._loop.time() - self._gone[name] < GONE_S
 
     async def idle(self) -> None:
         """Return when no worker has a request in flight, as told since the drain last changed."""
@@ -166,12 +178,14 @@ class Hub:
             self._timer = self._loop.call_later(due, self.publish)
 
     def _take_hello(self, sender: bytes, hello: WorkerHello) -> None:
+        if hello.failure is not None:
+            self._on_worker_failure(hello.failure)
+        if self._is_gone(sender):
+            return
         worker = self._workers.setdefault(sender, Worker(hello.pid))
         worker.ready = hello.ready
         self._count_workers()
         self._send(sender, self.status.state())
-        if hello.failure is not None:
-            self._on_worker_failure(hello.failure)
 
     def _take_measurements(self, sender: bytes, message: Measurements) -> None:
         for item in message.items:

@@ -27,6 +27,7 @@ from r3mes.engine.messages import (
     encode,
 )
 from r3mes.replica import drain as drains
+from r3mes.replica import hub as hubs
 from r3mes.replica.drain import drain
 from r3mes.replica.hub import Hub
 from r3mes.replica.link import Link
@@ -209,5 +210,37 @@ async def test_a_worker_that_dies_in_a_drain_is_not_waited_for(stage: Stage) -> 
 
     stage.hub.worker_exited(2)
 
+    async with asyncio.timeout(PATIENCE_S):
+        await draining
+
+
+async def test_a_hello_read_after_the_exit_of_its_worker_does_not_bring_it_back(
+    stage: Stage,
+) -> None:
+    stage.hub.worker_exited(2)
+    stage.second.say(WorkerHello("w2", 2, ready=False, failure="its last word"))
+    async with asyncio.timeout(PATIENCE_S):
+        assert "its last word" == await stage.failures.get()
+
+    draining = asyncio.create_task(drain(stage.hub, linger_s=0, timeout_s=60))
+    await stage.first.next_of(ReplicaState, phase="draining")
+    stage.first.say(Measurements([], in_flight=0, closed=True))
+
+    async with asyncio.timeout(PATIENCE_S):
+        await draining
+
+
+async def test_a_pid_that_comes_back_later_is_a_worker_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hubs, "GONE_S", 0.0)
+    stage.hub.worker_exited(2)
+    stage.second.say(WorkerHello("w2", 2, ready=True))
+
+    draining = asyncio.create_task(drain(stage.hub, linger_s=0, timeout_s=60))
+
+    await stage.second.next_of(ReplicaState, phase="draining")
+    for worker in (stage.first, stage.second):
+        worker.say(Measurements([], in_flight=0, closed=True))
     async with asyncio.timeout(PATIENCE_S):
         await draining
