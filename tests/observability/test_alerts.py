@@ -64,6 +64,14 @@ def test_every_entry_tells_meaning_first_look_and_fix(entries: dict[str, str]) -
         assert sorted(places) == places, name
 
 
+def test_the_shell_can_read_the_commands(entries: dict[str, str]) -> None:
+    for name, entry in entries.items():
+        for commands in re.findall(r"```sh\n(.*?)```", entry, flags=re.DOTALL):
+            ended = subprocess.run(["bash", "-n"], input=commands, text=True, check=False)
+
+            assert 0 == ended.returncode, name
+
+
 def test_every_alert_says_how_bad_it_is_and_where_to_read() -> None:
     for name, rule in observability.alerts().items():
         assert rule["labels"]["severity"] in SEVERITIES
