@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from r3mes.engine.checkpoint import read_checkpoint
 from r3mes.engine.load import LoadedModel, load_model
 from r3mes.engine.loop import Engine
 from r3mes.engine.messages import SamplingParams, Submit
@@ -89,7 +90,7 @@ def load(folder: Path) -> LoadedModel:
     return load_model(
         ModelSettings(source=str(folder), device="cpu"),
         EngineSettings(block_size=8, kv_blocks=64),
-        folder=folder,
+        checkpoint=read_checkpoint(folder),
         progress=lambda share, detail: None,
         accepted=lambda path: None,
     )

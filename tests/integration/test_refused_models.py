@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from r3mes.engine.checkpoint import read_checkpoint
 from r3mes.engine.load import LoadedModel, load_model
 from r3mes.errors import StartError
 from r3mes.settings import EngineSettings, ModelSettings
@@ -35,7 +36,7 @@ def load(folder: Path, *, engine: dict[str, Any] | None = None, **model: Any) ->
     return load_model(
         ModelSettings(source=str(folder), device="cpu", **model),
         EngineSettings(**{"kv_blocks": 16, **(engine or {})}),
-        folder=folder,
+        checkpoint=read_checkpoint(folder),
         progress=lambda share, detail: None,
         accepted=lambda path: None,
     )

@@ -1,7 +1,7 @@
 """What a checkpoint's config.json says: which native class serves it, or why none of ours can.
 
-Owns every refusal that can be decided without weights. No code of a checkpoint is ever run: keys
-that name code, kernels or files are dropped before `transformers` sees the config.
+Owns every refusal that takes `transformers` to decide but no weights. No code of a checkpoint is
+ever run: keys that name code, kernels or files are dropped before `transformers` sees the config.
 """
 
 from typing import Any
@@ -16,13 +16,11 @@ DROPPED = {
     "experts_implementation",
     "transformers_weights",
 }
-OTHER_SENSES = ("vision_config", "audio_config", "text_config", "speech_config")
 ATTENTION_KINDS = {"full_attention", "sliding_attention"}
 
 
 def build_config(raw: dict[str, Any]) -> Any:
-    """The native config object, of a model that only continues text."""
-    refuse_raw(raw)
+    """The native config object; `raw` is one that `read_checkpoint` let through."""
     kind = raw["model_type"]
     if kind not in CONFIG_MAPPING:
         raise StartError(f"transformers has no model type {str(kind)[:80]}{_own_code(raw)}")
@@ -39,18 +37,6 @@ def build_config(raw: dict[str, Any]) -> Any:
 
 def _own_code(raw: dict[str, Any]) -> str:
     return "; its own code is never run" if "auto_map" in raw else ""
-
-
-def refuse_raw(raw: dict[str, Any]) -> None:
-    if not isinstance(raw.get("model_type"), str):
-        raise StartError("config.json names no model_type")
-    if raw.get("quantization_config"):
-        raise StartError("quantised checkpoints are not supported")
-    if raw.get("is_encoder_decoder"):
-        raise StartError("encoder-decoder models are not supported")
-    senses = [name for name in OTHER_SENSES if raw.get(name)]
-    if senses:
-        raise StartError(f"multimodal models are not supported (config.json has {senses[0]})")
 
 
 def refuse_layers(config: Any) -> None:

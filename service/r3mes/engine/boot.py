@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
+from r3mes.engine.checkpoint import read_checkpoint
 from r3mes.engine.cores import usable_cores
 from r3mes.engine.fake import load_fake
 from r3mes.engine.heart import IDLE_S, Heart
@@ -65,7 +66,8 @@ def _load_portable(model: ModelSettings, engine: EngineSettings, *, heart: Heart
     def progress(share: float, detail: str) -> None:
         do(lambda: heart.advance(share, detail))
 
-    folder = locate(model, progress=progress)  # a wrong name is told before the slow imports
+    # A wrong name or folder is told before the slow imports.
+    checkpoint = read_checkpoint(locate(model, progress=progress))
     began = time.monotonic()
     progress(0.0, "importing torch and transformers")
     with installed():
@@ -77,7 +79,7 @@ def _load_portable(model: ModelSettings, engine: EngineSettings, *, heart: Heart
     loaded = load_model(
         model,
         engine,
-        folder=folder,
+        checkpoint=checkpoint,
         progress=progress,
         accepted=lambda path: do(lambda: heart.found(_located(served_name(model), path))),
     )

@@ -1,6 +1,7 @@
 """The files of a checkpoint folder: which there are, whether they are sound, what identifies them.
 
-Reads bytes and JSON only; nothing in the folder is ever executed or unpickled. Knows no models.
+Reads bytes and JSON only; nothing in the folder is ever executed or unpickled. Needs no torch, so
+that a folder that cannot be served is refused before torch's slow import.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ ITEM_BYTES = {
     **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
     **dict.fromkeys(("BOOL", "U8", "I8"), 1),
 }
+OTHER_SENSES = ("vision_config", "audio_config", "text_config", "speech_config")
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
@@ -38,6 +40,23 @@ class Weights:
     files: tuple[Path, ...]
     elements: int
     dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder whose files are sound, and its config.json."""
+
+    folder: Path
+    weights: Weights
+    config: dict[str, Any]
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Raises StartError for whatever can be told without torch."""
+    weights = check_files(folder)
+    config = read_config(folder)
+    refuse_config(config)
+    return Checkpoint(folder, weights, config)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -58,6 +77,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise StartError(f"{folder.name} has no config.json")
     return read_json(path)
+
+
+def refuse_config(config: dict[str, Any]) -> None:
+    if not isinstance(config.get("model_type"), str):
+        raise StartError("config.json names no model_type")
+    if config.get("quantization_config"):
+        raise StartError("quantised checkpoints are not supported")
+    if config.get("is_encoder_decoder"):
+        raise StartError("encoder-decoder models are not supported")
+    senses = [name for name in OTHER_SENSES if config.get(name)]
+    if senses:
+        raise StartError(f"multimodal models are not supported (config.json has {senses[0]})")
 
 
 def check_files(folder: Path) -> Weights:

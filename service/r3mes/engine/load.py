@@ -1,6 +1,6 @@
 """From settings to a model that is ready to run, or to the one reason why it cannot be.
 
-Owns the order of things: check files, choose class and type, read, probe, size the cache.
+Owns the order of things: choose class and type, read, probe, size the cache.
 Knows nothing of scheduling or of the wire.
 """
 
@@ -13,7 +13,7 @@ import torch
 
 from r3mes.engine import attention
 from r3mes.engine.architecture import build_config, model_class, positions
-from r3mes.engine.checkpoint import Weights, check_files, fingerprint, read_config
+from r3mes.engine.checkpoint import Checkpoint, Weights, fingerprint
 from r3mes.engine.generation_defaults import eos_ids, sampling
 from r3mes.engine.kv_store import KVStore
 from r3mes.engine.linears import pack_linears
@@ -60,16 +60,16 @@ def load_model(
     model: ModelSettings,
     engine: EngineSettings,
     *,
-    folder: Path,
+    checkpoint: Checkpoint,
     progress: Progress,
     accepted: Callable[[str], None],
 ) -> LoadedModel:
-    """Raises StartError with one line that says why the model in `folder` cannot be served.
+    """Raises StartError with one line that says why the model cannot be served.
 
     `accepted` hears of the folder before the weights are read: its tokenizer can be loaded then.
     """
-    weights = check_files(folder)
-    config = build_config(read_config(folder))
+    folder, weights = checkpoint.folder, checkpoint.weights
+    config = build_config(checkpoint.config)
     native_class = model_class(config)
     longest = choose_length(model.max_len, config)
     accepted(str(folder))

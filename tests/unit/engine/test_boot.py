@@ -1,7 +1,9 @@
 """The heart beats while a model loads beside it, and a failure to load reaches the caller."""
 
+import json
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +72,31 @@ def test_a_missing_library_is_a_start_error_that_says_what_to_install(
 
     with pytest.raises(StartError, match=r"torch is not installed.*r3mes\[engine\]"):
         boot(ModelSettings(), EngineSettings(), heart=Heart(Reports(), clock=lambda: 0.0))
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (None, "has only pickled weights"),
+        ({"model_type": "llama", "quantization_config": {"bits": 4}}, "quantised checkpoints"),
+    ],
+    ids=["wrong files", "wrong config"],
+)
+def test_a_folder_that_cannot_be_served_is_told_before_torch_is_imported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: object, reason: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    if config is None:
+        (tmp_path / "pytorch_model.bin").touch()
+    else:
+        header = json.dumps(
+            {"weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+        ).encode()
+        weights = len(header).to_bytes(8, "little") + header + bytes(4)
+        (tmp_path / "model.safetensors").write_bytes(weights)
+        (tmp_path / "tokenizer.json").touch()
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    heart = Heart(Reports(), clock=lambda: 0.0)
+
+    with pytest.raises(StartError, match=reason):
+        boot(ModelSettings(source=str(tmp_path)), EngineSettings(), heart=heart)

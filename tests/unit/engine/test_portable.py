@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from r3mes.engine import portable
+from r3mes.engine.checkpoint import read_checkpoint
 from r3mes.engine.load import load_model
 from r3mes.engine.messages import SamplingParams
 from r3mes.engine.portable import PortableRunner
@@ -29,7 +30,7 @@ def runner(folder: Path) -> PortableRunner:
     return load_model(
         ModelSettings(source=str(folder), device="cpu"),
         EngineSettings(kv_blocks=8, block_size=4),
-        folder=folder,
+        checkpoint=read_checkpoint(folder),
         progress=lambda share, detail: None,
         accepted=lambda path: None,
     ).runner
