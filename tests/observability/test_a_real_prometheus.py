@@ -1,12 +1,13 @@
 """Every query of dashboard and alerts, asked of a real Prometheus that watches a loaded replica."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from support import observability
-from support.prometheus import JOB, Prometheus, running_prometheus
+from support.prometheus import JOB, Prometheus, free_port, running_prometheus
 from support.replica import Replica, wait_for
 
 WATCH_S = 60
@@ -81,3 +82,21 @@ def numbers(series: list[dict[str, object]]) -> list[float]:
     """What a panel could draw; a share of nothing is not a number."""
     found = [float(each["value"][1]) for each in series]  # type: ignore[index]
     return [number for number in found if number == number]
+
+
+def test_a_killed_engine_is_told(
+    tmp_path: Path, binary: str, start_replica: Callable[..., Replica]
+) -> None:
+    settings = {"engine.runner": "fake", "server.port": free_port()}
+    replica = start_replica(settings, command="serve").wait_ready()
+    told = observability.alerts()["R3mesReplicaRestarted"]["expr"]
+    rules = observability.ALERTS
+
+    with running_prometheus(tmp_path / "told", binary, replica.url, rules=rules) as prometheus:
+        wait_for(lambda: prometheus.query("r3mes_start_time_seconds"), "a first scrape")
+        assert [] == prometheus.query(told)
+
+        replica.engine.kill()
+
+        (series,) = wait_for(lambda: prometheus.query(told), "the alert", within=WATCH_S)
+        assert "1" == series["value"][1]
