@@ -54,7 +54,7 @@ def _api_server_flags() -> list[str]:
         f"--kubelet-client-certificate={pki.certificate('apiserver-kubelet')}",
         f"--kubelet-client-key={pki.key('apiserver-kubelet')}",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-        f"--service-account-key-file={pki.key('service-accounts')}",
+        f"--service-account-key-file={pki.certificate('service-accounts')}",
         f"--service-account-signing-key-file={pki.key('service-accounts')}",
         f"--requestheader-client-ca-file={pki.certificate('front-proxy-ca')}",
         "--requestheader-allowed-names=front-proxy",

@@ -12,6 +12,7 @@ from e2e.cluster.places import BIN
 
 CONTAINERD_S = 60
 END_S = 20
+LOG_LINKS = Path("/var/log/containers")  # of every kubelet; no option moves them
 PAUSE = "localhost/pause:1"
 
 CONTAINERD = """\
@@ -195,3 +196,6 @@ def wipe(node: Node) -> None:
     """What a node leaves on disk, except for its images and logs."""
     for left in ("kubelet", "pod-logs", "volume-plugins"):
         shutil.rmtree(node.disk / left, ignore_errors=True)
+    for link in LOG_LINKS.glob("*.log"):
+        if link.is_symlink() and link.readlink().is_relative_to(node.disk):
+            link.unlink()

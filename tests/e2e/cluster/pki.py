@@ -38,6 +38,7 @@ CERTIFICATES = (
     Certificate("scheduler", "/CN=system:kube-scheduler"),
     Certificate("proxy", "/CN=system:kube-proxy"),
     Certificate("coredns", "/CN=coredns"),
+    Certificate("service-accounts", "/CN=service-accounts"),  # its key signs their tokens
     *(
         Certificate(
             node.name,
@@ -58,8 +59,6 @@ def make() -> None:
     for it in CERTIFICATES:
         extensions = [f"subjectAltName={it.alternatives}"] if it.alternatives else []
         _request(it.name, it.subject, extensions, signed_by=it.authority)
-    curve = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime256v1")
-    _openssl("genpkey", *curve, "-out", key("service-accounts"))
 
 
 def certificate(name: str) -> Path:
