@@ -29,7 +29,8 @@ def configuration() -> Iterator[str]:
         "Every setting is an environment variable.\n"
         "`r3mes show-config` prints their values and where each came from.\n"
         "A flag of the command line wins over the variable, the variable over the default.\n"
-        "An unknown `R3MES_` variable stops the start."
+        "An unknown `R3MES_` variable stops the start, and so does an empty one; "
+        "those that Kubernetes makes of a Service named `r3mes` are passed over."
     )
     section = ""
     for name, field in settings.variables():

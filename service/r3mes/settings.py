@@ -8,21 +8,52 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from r3mes.errors import StartError
+from r3mes.service_links import is_service_link, looks_like_one
 
 PREFIX = "R3MES_"
 NESTING = "__"
+
+
+def refuse_empty(value: Any) -> Any:
+    """A variable that is set to nothing is a slip, and taken as a value it would mean something."""
+    if isinstance(value, str) and not value.strip():
+        raise PydanticCustomError("empty", "is empty; leave it out to get the default")
+    return value
+
+
+def check_address(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise PydanticCustomError("address", "is no address like http://host:4318")
+    return address
 
 
 class Section(BaseModel):
     """A group of settings that one part needs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    _not_empty = field_validator("*", mode="before")(refuse_empty)
 
 
 class ModelSettings(Section):
@@ -133,7 +164,7 @@ class ProbeSettings(Section):
 
 
 class TelemetrySettings(Section):
-    otlp_endpoint: str | None = Field(
+    otlp_endpoint: Annotated[str, AfterValidator(check_address)] | None = Field(
         None, description="OTLP/HTTP base address of a collector; tracing is off without one."
     )
     sample_ratio: float = Field(0.1, ge=0, le=1, description="Share of requests that are traced.")
@@ -158,6 +189,8 @@ class Settings(BaseSettings):
         env_nested_delimiter=NESTING,
         validate_default=True,
     )
+
+    _not_empty = field_validator("*", mode="before")(refuse_empty)
 
     api_keys: SecretStr | None = Field(
         None,
@@ -211,16 +244,23 @@ def load(overrides: Mapping[str, Any] | None = None) -> Settings:
 def termination_log(environ: Mapping[str, str]) -> Path | None:
     """That setting alone, for when the settings as a whole are refused."""
     wanted = f"{PREFIX}TERMINATION_LOG"
-    return next((Path(text) for name, text in environ.items() if name.upper() == wanted), None)
+    given = (text for name, text in environ.items() if name.upper() == wanted and text.strip())
+    return next(map(Path, given), None)
 
 
 def refuse_unknown(environ: Mapping[str, str]) -> None:
     """Raise StartError when a `R3MES_…` variable is not a setting, and name the nearest one."""
     known = [name for name, _ in variables()]
     for name in sorted(environ):
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
-            raise StartError(f"{name} is not a setting of R3MES. Did you mean {near}?")
+        if not name.upper().startswith(PREFIX) or name.upper() in known:
+            continue
+        if is_service_link(name, environ):
+            continue  # of a Service that happens to have our name; nobody meant to set anything
+        near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
+        hint = f"{name} is not a setting of R3MES. Did you mean {near}?"
+        if looks_like_one(name):
+            hint += " If Kubernetes made it of a Service, set enableServiceLinks: false in the pod."
+        raise StartError(hint)
 
 
 def describe(error: ValidationError) -> str:

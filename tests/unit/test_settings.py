@@ -73,6 +73,101 @@ def test_a_refused_value_is_named_by_its_variable_and_never_shown() -> None:
     assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "R3MES_MODEL__NAME",
+        "R3MES_MODEL__SOURCE",
+        "R3MES_SERVER__HOST",
+        "R3MES_SERVER__PORT",
+        "R3MES_TELEMETRY__OTLP_ENDPOINT",
+        "R3MES_TERMINATION_LOG",
+        "R3MES_API_KEYS",
+        "R3MES_API_KEYS_FILE",
+    ],
+)
+@pytest.mark.parametrize("nothing", ["", " "])
+def test_an_empty_variable_is_no_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, nothing: str
+) -> None:
+    monkeypatch.setenv(name, nothing)
+
+    with pytest.raises(StartError) as refused:
+        settings.load()
+    assert f"{name}: is empty; leave it out to get the default" == str(refused.value)
+
+
+def test_an_empty_flag_is_no_value() -> None:
+    with pytest.raises(StartError, match="R3MES_MODEL__NAME: is empty"):
+        settings.load({"model.name": ""})
+
+
+@pytest.mark.parametrize(
+    "address", ["collector:4318", "//collector:4318", "http://", "http://c:port", "grpc://c:4317"]
+)
+def test_a_collector_is_named_by_an_address_of_http(address: str) -> None:
+    with pytest.raises(StartError) as refused:
+        settings.load({"telemetry.otlp_endpoint": address})
+
+    expected = "R3MES_TELEMETRY__OTLP_ENDPOINT: is no address like http://host:4318"
+    assert expected == str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["http://collector:4318", "https://[fd00::1]/otlp"])
+def test_addresses_of_a_collector(address: str) -> None:
+    chosen = settings.load({"telemetry.otlp_endpoint": address})
+
+    assert address == chosen.telemetry.otlp_endpoint
+
+
+def test_the_termination_log_is_no_file_when_its_variable_is_empty() -> None:
+    assert settings.termination_log({"R3MES_TERMINATION_LOG": ""}) is None
+
+
+def service_links(service: str, host: str, in_url: str) -> dict[str, str]:
+    """What Kubernetes makes of a Service with two ports."""
+    return {
+        f"{service}_SERVICE_HOST": host,
+        f"{service}_SERVICE_PORT": "8000",
+        f"{service}_SERVICE_PORT_HTTP": "8000",
+        f"{service}_PORT": f"tcp://{in_url}:8000",
+        f"{service}_PORT_8000_TCP": f"tcp://{in_url}:8000",
+        f"{service}_PORT_8000_TCP_PROTO": "tcp",
+        f"{service}_PORT_8000_TCP_PORT": "8000",
+        f"{service}_PORT_8000_TCP_ADDR": host,
+        f"{service}_PORT_53_UDP": f"udp://{in_url}:53",
+    }
+
+
+@pytest.mark.parametrize("service", ["R3MES", "R3MES_GATEWAY", "R3MES_SERVICE"])
+@pytest.mark.parametrize(("host", "in_url"), [("10.0.0.9", "10.0.0.9"), ("fd00::9", "[fd00::9]")])
+def test_variables_that_kubernetes_makes_of_a_service_are_passed_over(
+    service: str, host: str, in_url: str
+) -> None:
+    settings.refuse_unknown(service_links(service, host, in_url))
+
+
+@pytest.mark.parametrize(
+    "lone",
+    [
+        {"R3MES_PORT": "tcp://10.0.0.9:8000"},
+        {"R3MES_PORT": "8000"},
+        {"R3MES_SERVICE_HOST": "10.0.0.9", "R3MES_SERVICE_PORT": "8000"},
+        {**service_links("R3MES", "10.0.0.9", "10.0.0.9"), "R3MES_SERVICE_HOST": "here"},
+    ],
+)
+def test_what_only_looks_like_it_is_refused_with_what_to_do(lone: dict[str, str]) -> None:
+    with pytest.raises(StartError, match=r"Did you mean R3MES_.*enableServiceLinks: false"):
+        settings.refuse_unknown(lone)
+
+
+def test_a_setting_beside_service_links_is_still_checked() -> None:
+    links = service_links("R3MES", "10.0.0.9", "10.0.0.9")
+
+    with pytest.raises(StartError, match="R3MES_SERVER_PORT is not a setting"):
+        settings.refuse_unknown({**links, "R3MES_SERVER_PORT": "1"})
+
+
 def test_every_setting_has_a_documented_line() -> None:
     assert [] == [name for name, field in settings.variables() if not field.description]
 
