@@ -10,8 +10,12 @@ REST = r"_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_[A-
 ADDRESS = re.compile(r"(?:tcp|udp|sctp)://(?P<host>.+):(?P<port>\d+)")
 
 
-def looks_like_one(name: str) -> bool:
-    return re.fullmatch(f"[A-Z0-9_]+{REST}", name) is not None
+def looks_like_one(name: str, value: str) -> bool:
+    """A plain number in `…_PORT` is rather a slip of somebody who meant a setting."""
+    if re.fullmatch(f"[A-Z0-9_]+{REST}", name) is None:
+        return False
+    its_own = not name.endswith("_PORT") or name.endswith("_SERVICE_PORT")
+    return its_own or ADDRESS.fullmatch(value) is not None
 
 
 def is_service_link(name: str, environ: Mapping[str, str]) -> bool:

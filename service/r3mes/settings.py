@@ -194,7 +194,8 @@ class Settings(BaseSettings):
 
     api_keys: SecretStr | None = Field(
         None,
-        description="Keys that open `/v1`, parted by commas; plain, or `sha256:` and the hex hash.",
+        description="Keys, parted by commas; plain, or `sha256:` and the hex hash. With any set, "
+        "`/v1`, `/tokenize`, `/detokenize` and `/load` ask for one.",
     )
     api_keys_file: Path | None = Field(None, description="File with one such key a line.")
     termination_log: Path | None = Field(
@@ -258,7 +259,7 @@ def refuse_unknown(environ: Mapping[str, str]) -> None:
             continue  # of a Service that happens to have our name; nobody meant to set anything
         near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
         hint = f"{name} is not a setting of R3MES. Did you mean {near}?"
-        if looks_like_one(name):
+        if looks_like_one(name, environ[name]):
             hint += " If Kubernetes made it of a Service, set enableServiceLinks: false in the pod."
         raise StartError(hint)
 

@@ -65,10 +65,9 @@ def test_a_picture_is_drawn(fake_replica: Replica, tmp_path: Path) -> None:
 def test_an_unknown_model_is_one_sentence(fake_replica: Replica) -> None:
     done = r3mes("bench", "--url", fake_replica.url, "--model", "nobody")
 
-    assert (1, "r3mes: The first request failed: 404 model_not_found.\n") == (
-        done.returncode,
-        done.stderr,
-    )
+    assert (1, 1) == (done.returncode, len(done.stderr.splitlines()))
+    assert done.stderr.startswith("r3mes: The first request failed: 404: ")
+    assert "nobody" in done.stderr
 
 
 def test_a_server_that_is_not_there_is_one_sentence() -> None:

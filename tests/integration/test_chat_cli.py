@@ -24,6 +24,19 @@ def test_through_a_pipe_each_line_is_answered_in_turn(fake_replica: Replica) -> 
     assert 2 * 8 + len("\n\n") == len(done.stdout)  # the fake's tokens are characters
 
 
+def test_an_address_is_understood_as_other_clients_want_it(fake_replica: Replica) -> None:
+    bare = f"{fake_replica.url.removeprefix('http://')}/v1"
+
+    assert "" == r3mes("chat", "--url", bare, *SHORT, typed="Hello\n").stderr
+
+
+def test_what_is_no_address_is_one_sentence() -> None:
+    done = r3mes("chat", "--url", "ftp://here", typed="Hello\n")
+
+    expected = "r3mes: 'ftp://here' is not an address like http://127.0.0.1:8000.\n"
+    assert (1, expected) == (done.returncode, done.stderr)
+
+
 def test_a_conversation_is_remembered_until_reset(fake_replica: Replica) -> None:
     def prompts(*lines: str) -> float:
         before = fake_replica.metric("r3mes_tokens_total", kind="prompt")
@@ -70,11 +83,12 @@ def test_the_key_comes_from_the_environment_that_other_clients_use(
 ) -> None:
     guarded = start_replica({"engine.runner": "fake", "api_keys": "sk-one"}).wait_ready()
 
-    def status(**variables: str) -> int:
+    def said(**variables: str) -> str:
         done = r3mes("chat", "--url", guarded.url, *SHORT, typed="Hi\n", variables=variables)
-        return done.returncode
+        return done.stderr
 
-    assert (0, 1) == (status(OPENAI_API_KEY="sk-one"), status())
+    assert "" == said(OPENAI_API_KEY="sk-one")
+    assert "--api-key or OPENAI_API_KEY" in said()
 
 
 def test_ctrl_c_stops_the_answer_only_and_at_the_prompt_it_leaves(slow_replica: Replica) -> None:

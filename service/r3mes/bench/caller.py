@@ -27,6 +27,7 @@ class Outcome:
     prompt_tokens: int = 0
     output_tokens: int = 0
     error: str | None = None  # the kind, in few words
+    sentence: str | None = None  # what was said of the error
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,14 @@ class Caller:
         """One request; a failure is an outcome like any other."""
         seen = Seen()
         started = time.perf_counter()
-        error = None
+        error = sentence = None
         try:
             to = target(self.url, PATHS[self.endpoint], api_key=self.api_key)
             body = self.body(prompt, max_tokens=max_tokens)
             await post(to, body, on_data=seen.add, timeout_s=self.timeout_s)
             seen.check_end()
         except CallFailed as failure:
-            error = failure.code
+            error, sentence = failure.code, failure.message
         return Outcome(
             started=started,
             ended=time.perf_counter(),
@@ -57,6 +58,7 @@ class Caller:
             prompt_tokens=seen.prompt_tokens,
             output_tokens=seen.output_tokens or len(seen.arrivals),
             error=error,
+            sentence=sentence,
         )
 
     def body(self, prompt: str, *, max_tokens: int) -> bytes:

@@ -81,6 +81,7 @@ async def learn_length(caller: Caller) -> Length:
     for words in PROBE_WORDS:
         outcome = await caller.ask(prompt(words, rng=rng), max_tokens=1)
         if outcome.error:
-            raise CallFailed(f"The first request failed: {outcome.error}.", code=outcome.error)
+            reason = outcome.sentence or f"{outcome.error}."
+            raise CallFailed(f"The first request failed: {reason}", code=outcome.error)
         seen.append((words, outcome.prompt_tokens))
     return fit(*seen)

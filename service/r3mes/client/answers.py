@@ -44,6 +44,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 DONE = b"[DONE]"
+UNAUTHORIZED = 401
 _chunk = msgspec.json.Decoder(Chunk)
 
 
@@ -66,6 +67,8 @@ def refusal(status: int, body: bytes) -> CallFailed:
     except (msgspec.DecodeError, UnicodeDecodeError):
         fault = Fault(message=body[:200].decode(errors="replace").strip())
     sentence = fault.message or "no reason was given"
+    if status == UNAUTHORIZED:
+        sentence += " Here the key is given by --api-key or OPENAI_API_KEY."
     return CallFailed(f"{status}: {sentence}", code=f"{status} {fault.code or ''}".strip())
 
 

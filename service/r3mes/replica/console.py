@@ -11,15 +11,20 @@ from typing import TextIO
 from r3mes.engine.messages import ReplicaState
 
 PHASES = {"starting": "start", "loading": "load", "warming": "warm"}
+KEY_LINE = '    -H "Authorization: Bearer $OPENAI_API_KEY" \\\n'
 WORTH_TELLING_S = 0.05
 QUIET_S = 1.0  # where lines cannot be rewritten, one phase says no more than this
 
 
 class Console:
-    """`show` takes every state; on a terminal a phase's line is rewritten as it advances."""
+    """`show` takes every state; on a terminal a phase's line is rewritten as it advances.
 
-    def __init__(self, url: str, out: TextIO = sys.stdout) -> None:
+    `locked` says that a request needs a key.
+    """
+
+    def __init__(self, url: str, *, locked: bool, out: TextIO = sys.stdout) -> None:
         self._url = url
+        self._locked = locked
         self._out = out
         self._live = out.isatty()
         self._phase = ""
@@ -34,7 +39,7 @@ class Console:
         elif state.phase == "ready" and not self._greeted:
             self._greeted = True
             self._end_line()
-            self._print(greeting(state, self._url))
+            self._print(greeting(state, self._url, locked=self._locked))
         elif state.phase == "draining" and self._phase != "draining":
             self._end_line()
             self._print("stopping: what was accepted is finished first\n")
@@ -68,14 +73,15 @@ class Console:
             self._out.flush()
 
 
-def greeting(state: ReplicaState, url: str) -> str:
-    """The address, and a request to paste."""
+def greeting(state: ReplicaState, url: str, *, locked: bool) -> str:
+    """The address, and a request to paste; a key is left to the shell to fill in."""
     name = state.model.name if state.model else ""
     spent = {phase: took for phase, took in state.phase_seconds.items() if took >= WORTH_TELLING_S}
     took = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in spent.items())
     body = f'{{"model": "{name}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    key = KEY_LINE if locked else ""
     return (
         f"\n{name} is ready at {url} ({took})\n\n"
         f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
-        f"    -d '{body}'\n\n"
+        f"{key}    -d '{body}'\n\n"
     )

@@ -78,14 +78,14 @@ class Supervisor:
     async def run(self) -> int:
         """The exit status; raises StartError when the start cannot work."""
         last_words.clear(self._settings.termination_log)
-        load_keys(self._settings)  # a bad list is told here, not by a worker that cannot start
+        keys = load_keys(self._settings)  # a bad list is told here, not by a failing worker
         check_template(self._settings.model.chat_template)
         with (
             contextlib.closing(listen(self._settings.server)) as listener,
             run_folder() as folder,
             self._signals(),
         ):
-            self._open_hub(folder, url_of(listener))
+            self._open_hub(folder, url_of(listener), locked=keys.exist)
             try:
                 self._start_children(folder, listener)
                 return await self._live()
@@ -96,8 +96,8 @@ class Supervisor:
 
     # The start.
 
-    def _open_hub(self, folder: Path, url: str) -> None:
-        console = Console(url) if self._announce else None
+    def _open_hub(self, folder: Path, url: str, *, locked: bool) -> None:
+        console = Console(url, locked=locked) if self._announce else None
         log.info("listening", extra={"url": url})
         self._hub = Hub(
             folder,

@@ -49,3 +49,9 @@ def test_what_is_no_chunk_is_a_bad_answer() -> None:
 )
 def test_a_refusal_is_one_sentence_whatever_the_body(body: bytes, sentence: str) -> None:
     assert sentence == refusal(400, body).message
+
+
+def test_who_lacks_a_key_is_told_where_to_give_it() -> None:
+    sentence = "401: Who are you? Here the key is given by --api-key or OPENAI_API_KEY."
+
+    assert sentence == refusal(401, b'{"error":{"message":"Who are you?"}}').message

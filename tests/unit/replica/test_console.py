@@ -27,8 +27,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def shown(out: io.StringIO) -> str:
-    console = Console("http://127.0.0.1:8000", out)
+def shown(out: io.StringIO, *, locked: bool = False) -> str:
+    console = Console("http://127.0.0.1:8000", locked=locked, out=out)
     for each in (LOADING, LOADING, WARMING, READY, READY, state(phase="draining")):
         console.show(each)
     return out.getvalue()
@@ -42,6 +42,13 @@ def test_each_phase_has_a_line_and_the_end_is_a_request_to_paste() -> None:
     assert lines[5].startswith("  curl http://127.0.0.1:8000/v1/chat/completions ")
     assert '"model": "tiny"' in lines[6]
     assert 1 == len([line for line in lines if "stopping" in line])
+
+
+def test_where_a_key_is_needed_the_request_takes_it_from_the_shell() -> None:
+    key_line = '    -H "Authorization: Bearer $OPENAI_API_KEY" \\'
+
+    assert key_line == shown(io.StringIO(), locked=True).splitlines()[6]
+    assert "Authorization" not in shown(io.StringIO())
 
 
 def test_on_a_terminal_the_line_of_a_phase_is_rewritten() -> None:
