@@ -5,7 +5,6 @@ R3mesError
 │   ├── ContextTooLong            context_length_exceeded
 │   └── UnsupportedParameter      unsupported_parameter
 ├── InvalidKey 401                invalid_api_key
-├── Forbidden 403                 insufficient_permissions
 ├── NotFound 404                  unknown_url
 │   └── ModelNotFound             model_not_found
 ├── MethodNotAllowed 405          unknown_url
@@ -81,10 +80,6 @@ class UnsupportedParameter(InvalidRequest):
 
 class InvalidKey(R3mesError):
     status, type, code = 401, "invalid_request_error", "invalid_api_key"
-
-
-class Forbidden(R3mesError):
-    status, type, code = 403, "permission_error", "insufficient_permissions"
 
 
 class NotFound(R3mesError):

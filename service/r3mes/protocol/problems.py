@@ -6,36 +6,29 @@ that a client gets; Pydantic's own types map onto `missing_required_parameter`, 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic_core import PydanticCustomError
 
-from r3mes.errors import ContextTooLong, InvalidRequest, UnsupportedParameter
+from r3mes.errors import InvalidRequest, UnsupportedParameter
 
 MOST_TEXT = 300  # characters of a message or path; both may hold what the client sent
 
-OURS = frozenset(
-    {
-        "context_length_exceeded",
-        "empty_prompt",
-        "invalid_combination",
-        "invalid_role",
-        "invalid_token_id",
-        "invalid_type",
-        "invalid_value",
-        "missing_required_parameter",
-        "unknown_parameter",
-        "unsupported_content",
-        "unsupported_parameter",
-    }
-)
-CLASSES: dict[str, type[InvalidRequest]] = {
-    "context_length_exceeded": ContextTooLong,
-    "unsupported_parameter": UnsupportedParameter,
-}
+Code = Literal[
+    "empty_prompt",
+    "invalid_combination",
+    "invalid_role",
+    "invalid_token_id",
+    "invalid_type",
+    "invalid_value",
+    "missing_required_parameter",
+    "unsupported_content",
+    "unsupported_parameter",
+]
+OURS: frozenset[str] = frozenset(get_args(Code))
 
 
-def problem(code: str, message: str, *, at: str | None = None) -> PydanticCustomError:
+def problem(code: Code, message: str, *, at: str | None = None) -> PydanticCustomError:
     """For validators to raise; `at` is the path below the place that Pydantic knows of."""
     # The message goes through the context: Pydantic would read braces in it as a template.
     return PydanticCustomError(code, "{message}", {"message": message, "at": at})
@@ -50,7 +43,7 @@ def to_error(errors: Sequence[Mapping[str, Any]]) -> InvalidRequest:
         message = f"{message[:MOST_TEXT]} ({len(errors) - 1} more problems)"
     param = path_of(first)
     where = f"{param}: " if param else ""
-    error = CLASSES.get(code, InvalidRequest)
+    error = UnsupportedParameter if code == UnsupportedParameter.code else InvalidRequest
     return error((where + message)[: 2 * MOST_TEXT], param=param, code=code)
 
 

@@ -1,11 +1,15 @@
 """What Pydantic found wrong, as the error that a client gets."""
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
-from r3mes.errors import ContextTooLong, InvalidRequest, UnsupportedParameter
+from r3mes.errors import InvalidRequest, UnsupportedParameter
+from r3mes.protocol import problems
 from r3mes.protocol.chat import ChatBody
-from r3mes.protocol.problems import problem, to_error
+from r3mes.protocol.problems import OURS, problem, to_error
 
 
 def error_of(body: object) -> InvalidRequest:
@@ -30,7 +34,6 @@ def test_the_whole_body_has_no_path() -> None:
     ("code", "kind"),
     [
         ("unsupported_parameter", UnsupportedParameter),
-        ("context_length_exceeded", ContextTooLong),
         ("empty_prompt", InvalidRequest),
     ],
 )
@@ -56,3 +59,10 @@ def test_further_problems_are_counted_not_told() -> None:
     error = error_of({"messages": [], "n": 0, "stream": "yes"})
 
     assert error.message.endswith("(2 more problems)")
+
+
+def test_every_code_is_that_of_some_problem() -> None:
+    rooms = Path(problems.__file__).parent.glob("*.py")
+    source = "".join(room.read_text() for room in rooms)
+
+    assert set(re.findall(r'problem\(\s*"(\w+)"', source)) == OURS
