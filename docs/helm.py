@@ -6,7 +6,7 @@ from pathlib import Path
 
 CACHE = Path(os.environ.get("R3MES_E2E_CACHE") or Path.home() / ".cache" / "r3mes" / "e2e")
 MISSING = (
-    f"no helm: not in $HELM, not on PATH, not in {CACHE / 'bin'} (`make cluster-up` builds it)"
+    f"no helm: not in $HELM, not on PATH, not in {CACHE / 'bin'} (tests/e2e/cluster builds it)"
 )
 
 

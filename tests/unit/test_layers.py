@@ -7,6 +7,7 @@ from support.command_line import clean_environment
 
 WITHOUT_TORCH = [
     "r3mes.cli.app",
+    "r3mes.cli.examining",
     "r3mes.bench.measure",
     "r3mes.client.wire",
     "r3mes.protocol",

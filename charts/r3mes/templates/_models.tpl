@@ -39,6 +39,9 @@
 {{- if not (regexMatch "^[a-z]" $fullname) }}
 {{- fail (printf "%s: the name of a Service begins with a letter. Take another release name, or set fullnameOverride." $fullname) }}
 {{- end }}
+{{- if not .Values.models }}
+{{- fail "models is empty: there would be nothing to serve." }}
+{{- end }}
 {{- $names := list }}
 {{- range .Values.models }}
 {{- if has .name $names }}
@@ -80,6 +83,9 @@
 {{- $where := printf "model %s" $model.name }}
 {{- if $model.autoscaling }}
 {{- fail (printf "%s: autoscaling comes with the autoscaler, which this version does not have; set replicas." $where) }}
+{{- end }}
+{{- if kindIs "invalid" $model.replicas }}
+{{- fail (printf "%s: replicas is null; 0 stops the model." $where) }}
 {{- end }}
 {{- $name := include "r3mes.modelName" . }}
 {{- if gt (len $name) 63 }}
