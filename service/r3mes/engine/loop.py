@@ -13,7 +13,16 @@ from typing import Literal
 from r3mes.engine import news
 from r3mes.engine.block_pool import BlockPool
 from r3mes.engine.gate import Gate
-from r3mes.engine.messages import Delivery, EngineStats, Logprob, ModelInfo, Step, Submit, Update
+from r3mes.engine.messages import (
+    AbortReason,
+    Delivery,
+    EngineStats,
+    Logprob,
+    ModelInfo,
+    Step,
+    Submit,
+    Update,
+)
 from r3mes.engine.runner import Batch, RowResult, Runner
 from r3mes.engine.scheduler import Plan, Scheduler
 from r3mes.engine.sequence import Key, Sequence
@@ -30,7 +39,7 @@ from r3mes.settings import EngineSettings
 logger = logging.getLogger(__name__)
 
 Deliver = Callable[[str, Delivery], None]
-AbortReason = Literal["client", "stop_string", "deadline", "worker_died", "error"]
+EndReason = Literal[AbortReason, "deadline", "worker_died", "error"]
 PAST_DEADLINE = "The request's deadline has passed."
 ROW_FAILED = "The model failed on this request."
 FAILURES = 3  # whole batches that may fail in a row before the runner counts as broken
@@ -200,11 +209,11 @@ class Engine:
         del self._live[sequence.key]
         sequence.finished = self._clock()
 
-    def _abort(self, sequence: Sequence, *, reason: AbortReason) -> None:
+    def _abort(self, sequence: Sequence, *, reason: EndReason) -> None:
         self._retire(sequence)
         self._aborts[reason] += 1
 
-    def _fail(self, sequence: Sequence, error: R3mesError, *, reason: AbortReason) -> None:
+    def _fail(self, sequence: Sequence, error: R3mesError, *, reason: EndReason) -> None:
         self._abort(sequence, reason=reason)
         self._tell(sequence, news.error_news(sequence, error))
 

@@ -18,6 +18,7 @@ HUB_SOCKET = "hub.sock"
 ENGINE = b"engine"  # its name towards the supervisor
 
 Finish = Literal["stop", "length", "abort", "error"]
+AbortReason = Literal["client", "stop_string"]  # it left, or its text has ended
 Phase = Literal["starting", "loading", "warming", "ready", "draining", "failed"]
 
 
@@ -59,7 +60,7 @@ class Abort(Message, frozen=True):
     """Stop these streams of the sending worker and free their blocks; unknown ones are ignored."""
 
     streams: list[int]
-    reason: Literal["client", "stop_string"]  # it left, or its text has ended
+    reason: AbortReason
 
 
 class AbortWorker(Message, frozen=True):

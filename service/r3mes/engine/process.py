@@ -16,12 +16,12 @@ from pydantic import BaseModel
 from r3mes.engine import lifeline
 from r3mes.engine.boot import Loaded, boot
 from r3mes.engine.heart import Heart
-from r3mes.engine.log_lines import Form, log_to_stderr
 from r3mes.engine.loop import Engine
 from r3mes.engine.messages import Abort, AbortWorker, Delivery, Submit, ToEngine
 from r3mes.engine.warm import Warmer
 from r3mes.engine.wire import Wire
 from r3mes.errors import EngineCrash, StartError
+from r3mes.log_lines import Form, log_to_stderr
 from r3mes.settings import EngineSettings, ModelSettings
 
 logger = logging.getLogger("r3mes.engine.process")  # this module runs as __main__
@@ -107,7 +107,7 @@ def main() -> int:
     orders = Orders.model_validate_json(lifeline.read_line())
     lifeline.ask_kernel()
     lifeline.watch()
-    log_to_stderr(orders.log_level, orders.log_format)
+    log_to_stderr(orders.log_level, orders.log_format, role="engine")
     wire = Wire(orders.run_dir)
     process = Process(orders, wire)
     try:

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import zmq
 
@@ -21,6 +20,7 @@ from r3mes.engine.messages import (
     ENGINE_SOCKET,
     HUB_SOCKET,
     Abort,
+    AbortReason,
     Flush,
     Flushed,
     Measurement,
@@ -60,9 +60,6 @@ class Job:
 
     prompt: list[int]
     params: SamplingParams
-
-
-AbortReason = Literal["client", "stop_string"]
 
 
 class Generation:

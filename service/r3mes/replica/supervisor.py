@@ -262,7 +262,7 @@ def run_replica(settings: Settings, *, announce: bool | None = None, tie: int | 
     `announce` prints the progress of the start for people, by default on a terminal. With a `tie`
     the replica ends when standard input does, and writes READY to that descriptor once it is.
     """
-    logs.configure(settings.telemetry, role="supervisor", replica=socket.gethostname())
+    logs.configure(settings.telemetry, role="supervisor")
     if announce is None:
         announce = sys.stdout.isatty()
     try:

@@ -7,7 +7,6 @@ the shape of its own configuration and of uvicorn's; nothing of requests.
 import gc
 import logging
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ class Web(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Worker:
         """The ASGI application of one worker; runs in it, after the fork."""
-        logs.configure(self._settings.telemetry, role="worker", replica=socket.gethostname())
+        logs.configure(self._settings.telemetry, role="worker")
         return Worker(self._settings, folder=self._folder)
 
     def run(self) -> None:
@@ -111,7 +110,7 @@ def main() -> None:
     payload = lifeline.read_payload()
     lifeline.tie_to_parent(payload["parent"])
     settings = Settings(**payload["settings"])
-    logs.configure(settings.telemetry, role="web", replica=socket.gethostname())
+    logs.configure(settings.telemetry, role="web")
     gc.freeze()  # what was imported is shared by all workers; a collection would copy its pages
     Web(
         settings,

@@ -1,74 +1,22 @@
-"""How a log line looks, and the one line of each request. Knows no key, no prompt and no answer.
+"""What is logged of requests, and in which form. Knows no key, no prompt and no answer."""
 
-A line is one line whatever is in it: JSON escapes, and text is escaped here.
-"""
-
-import json
 import logging
-import os
 import sys
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
+from r3mes.log_lines import Form, Role, log_to_stderr
 from r3mes.settings import TelemetrySettings
 from r3mes.telemetry.report import RequestReport
-
-STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message"}
-NOISY = ("opentelemetry", "urllib3", "httpx", "asyncio")
 
 access = logging.getLogger("r3mes.access")
 
 
-class JsonLines(logging.Formatter):
-    """One JSON object a line, with what the call gave as `extra`."""
-
-    def __init__(self, role: str, replica: str) -> None:
-        super().__init__()
-        self._who = {"role": role, "replica": replica}
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": timestamp(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **self._who,
-            "pid": os.getpid(),
-            **extra(record),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+def configure(settings: TelemetrySettings, *, role: Role) -> None:
+    """Everything that this process logs goes to standard error as settings say."""
+    log_to_stderr(settings.log_level, form_of(settings), role=role)
 
 
-class TextLines(logging.Formatter):
-    """For people; control characters are escaped, and a traceback's lines are set off."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        told = " ".join(f"{name}={value}" for name, value in extra(record).items())
-        line = f"{timestamp(record)} {record.levelname.lower():7} {record.getMessage()} {told}"
-        line = one_line(line.rstrip())
-        if record.exc_info:
-            trace = self.formatException(record.exc_info).splitlines()
-            line += "".join(f"\n    | {one_line(part)}" for part in trace)
-        return line
-
-
-def configure(settings: TelemetrySettings, *, role: str, replica: str) -> logging.Handler:
-    """Send every logger of this process to standard error in the chosen form."""
-    logging.raiseExceptions = False  # a full disk must not stop the service
-    handler = logging.StreamHandler(sys.stderr)
-    as_json = form_of(settings) == "json"
-    handler.setFormatter(JsonLines(role, replica) if as_json else TextLines())
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(settings.log_level.upper())
-    for name in NOISY:
-        logging.getLogger(name).setLevel("WARNING")
-    return handler
-
-
-def form_of(settings: TelemetrySettings) -> Literal["json", "text"]:
+def form_of(settings: TelemetrySettings) -> Form:
     """What `auto` means here."""
     if settings.log_format != "auto":
         return settings.log_format
@@ -105,18 +53,3 @@ def access_fields(report: RequestReport) -> dict[str, Any]:
         if report.first_token is not None:
             fields["ttft_ms"] = round((report.first_token - report.started) * 1000, 1)
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def extra(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: value for name, value in record.__dict__.items() if name not in STANDARD}
-
-
-def timestamp(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def one_line(text: str) -> str:
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )

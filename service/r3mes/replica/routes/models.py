@@ -5,10 +5,10 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 
 from r3mes.engine.messages import ModelInfo
-from r3mes.errors import ModelLoading, ModelNotFound
+from r3mes.errors import ModelLoading
 from r3mes.protocol.answers import Model, ModelList
 from r3mes.replica.json_body import JsonRoute
-from r3mes.replica.routes.service import MOST_ECHOED
+from r3mes.replica.routes.service import check_name
 
 router = APIRouter(route_class=JsonRoute, tags=["models"])
 
@@ -26,8 +26,7 @@ async def retrieve_model(id: str, request: Request) -> Model:
     info = info_of(request)
     if info is None:
         raise ModelLoading("The model is not known yet.", retry_after=1)
-    if id not in (info.name, request.app.state.settings.model.source):
-        raise ModelNotFound(f"The model `{id[:MOST_ECHOED]}` does not exist.", param="model")
+    check_name(id, info=info, settings=request.app.state.settings)
     return describe(info, request)
 
 

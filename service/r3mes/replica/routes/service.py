@@ -39,17 +39,19 @@ class Service:
 
     def check_model(self, name: str | None) -> None:
         """Raise ModelNotFound unless the name means the model that is served here."""
-        if name and name not in self.names():
-            message = f"The model `{name[:MOST_ECHOED]}` does not exist."
-            raise ModelNotFound(message, param="model")
+        if name:
+            check_name(name, info=self.info, settings=self.settings)
 
     def door(self, field: str) -> Door:
         """`field` is where the prompt stands in the body."""
         return Door(self.info, self.settings.limits, self.settings.engine, field)
 
-    def names(self) -> tuple[str, ...]:
-        """The served name, and the source that it was started with."""
-        return self.info.name, self.settings.model.source
+
+def check_name(name: str, *, info: ModelInfo, settings: Settings) -> None:
+    """The served name is known, and so is the source that it was started with."""
+    if name not in (info.name, settings.model.source):
+        message = f"The model `{name[:MOST_ECHOED]}` does not exist."
+        raise ModelNotFound(message, param="model")
 
 
 def service(request: Request) -> Service:
