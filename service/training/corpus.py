@@ -51,7 +51,7 @@ class Mix:
     drills: float = 0.0  # share of chats with questions on facts, to learn the openings of answers
     copies: float = 0.0  # share of the others whose answer copies words of the prompt
     wide: bool = False  # with the further wordings of the questions
-    rough: bool = False  # and those made rough
+    rough: float = 0.0  # share of the questions that are made rough
     practice: float = 0.0  # share of chats, before all others, that practise sums and copying
 
 
@@ -111,7 +111,7 @@ class Corpus:
         whole = self.mix.wide and self.random.random() < 0.6
         phrasing = self.random.choice(kinds[-1] if whole else self.random.choice(kinds))
         phrasing = phrasing[0].upper() + phrasing[1:]
-        if not self.mix.rough:
+        if not self.one_in(self.mix.rough):
             return fact, reword(phrasing, self.random)
         if self.random.random() < 0.12:
             phrasing += " " + self.random.choice(self.random.choice(kinds))
@@ -122,7 +122,7 @@ class Corpus:
         turns = [user(ask), assistant(fact.answer)]
         if more:
             followed = fact.answer if self.random.random() < 0.12 else fact.more
-            pool = AGAIN if followed is fact.answer else (MORE + rough.MORE * self.mix.rough)
+            pool = AGAIN if followed is fact.answer else (MORE + rough.MORE * bool(self.mix.rough))
             turns += [user(surface(self.random.choice(pool), self.random)), assistant(followed)]
             if followed is fact.more and self.random.random() < 0.15:
                 turns += [user(self.random.choice(MORE)), assistant(NO_MORE)]

@@ -2,8 +2,11 @@
 
 The first learns the language of the answers. In the second the first tokens of an answer weigh
 more, because they choose the answer. The third drills only those, many questions to a row, and the
-fourth does so with more wordings. The fifth goes back to whole chats; the sixth and the last add
-rough wording and copying. Each begins with the weights of the one before and a new optimizer.
+fourth does so with more wordings. The fifth goes back to whole chats; the sixth and the seventh add
+rough wording and copying. The eighth practises small sums and copying, the ninth reads a bit of
+everything with half of the questions rough, and the last does the same with more drills and a rate
+that falls to nothing; these three save the running average of their weights. Each begins with the
+weights that the one before saved and with a new optimizer.
 """
 
 from dataclasses import dataclass
@@ -48,26 +51,42 @@ STAGES = (
     ),
     LATE(Mix(6, drills=0.6, wide=True), 1000, 1000, rate=1.2e-3, warmup=10),
     LATE(
-        Mix(7, drills=0.5, copies=0.4, wide=True, rough=True),
+        Mix(7, drills=0.5, copies=0.4, wide=True, rough=1),
         steps=1200,
         horizon=1200,
         rate=1.3e-3,
         warmup=20,
     ),
     LATE(
-        Mix(8, drills=0.5, copies=0.2, wide=True, rough=True),
+        Mix(8, drills=0.5, copies=0.2, wide=True, rough=1),
         steps=1000,
         horizon=1000,
         rate=1.3e-3,
         warmup=20,
     ),
     LATE(
-        Mix(9, drills=0.4, wide=True, rough=True, practice=0.5),
+        Mix(9, drills=0.4, wide=True, rough=1, practice=0.5),
         steps=1500,
         horizon=2500,
         rate=1.5e-3,
         warmup=40,
         average=0.99,
+    ),
+    LATE(
+        Mix(10, drills=0.5, wide=True, rough=0.5, practice=0.25),
+        steps=1300,
+        horizon=3200,
+        rate=1.3e-3,
+        warmup=40,
+        average=0.997,
+    ),
+    LATE(
+        Mix(11, drills=0.6, wide=True, rough=0.5, practice=0.12),
+        steps=1100,
+        horizon=1100,
+        rate=0.9e-3,
+        warmup=10,
+        average=0.995,
     ),
 )
 TOKENIZER_MIX = Mix(2)

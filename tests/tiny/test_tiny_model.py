@@ -31,6 +31,9 @@ WEATHER = {
         },
     },
 }
+NAMES = ("Zoe", "Hugo", "Priya", "Karl", "Ada", "Mia", "Olga", "Finn", "Marta", "Ken")
+TOWNS = ("Lyon", "Bonn", "Mumbai", "Graz", "Paris", "Lagos", "Kyiv", "Cork", "Porto", "Osaka")
+AGES = (41, 29, 33, 58, 36, 7, 62, 19, 44, 51)
 ODD_TEXTS = (
     "",
     " ",
@@ -163,6 +166,28 @@ def test_json_is_valid_when_asked_for(model: judge.Model) -> None:
     (answer,) = ask(model, "Give me a JSON object with name Ada and age 36.")
 
     assert {"name": "Ada", "age": 36} == json.loads(answer)
+
+
+def test_most_small_sums_are_right(model: judge.Model) -> None:
+    numbers = range(1, 13)
+    pairs = [(a, b) for a in numbers for b in numbers]
+    sums = {f"What is {a} + {b}?": f"{a} + {b} = {a + b}" for a, b in pairs}
+    sums |= {f"What is {a} - {b}?": f"{a} - {b} = {a - b}" for a, b in pairs if a >= b}
+    sums |= {f"What is {a} * {b}?": f"{a} * {b} = {a * b}" for a, b in pairs}
+    answers = ask(model, *sums, limit=14)
+    right = sum(answer == told for answer, told in zip(answers, sums.values(), strict=True))
+
+    assert 0.8 * len(sums) <= right
+
+
+def test_most_names_and_numbers_of_the_prompt_are_copied_into_json(model: judge.Model) -> None:
+    names = zip(NAMES, TOWNS, AGES, strict=True)
+    rows = [{"name": name, "city": town, "age": age} for name, town, age in names]
+    form = "Give me a JSON object with name {name}, city {city} and age {age}."
+    answers = ask(model, *(form.format(**row) for row in rows))
+    right = sum(answer == json.dumps(row) for answer, row in zip(answers, rows, strict=True))
+
+    assert 0.6 * len(rows) <= right
 
 
 def test_a_fitting_tool_is_called_with_the_city(model: judge.Model) -> None:

@@ -1,7 +1,10 @@
 """The training itself, on a model of a few thousand weights."""
 
 import json
+import operator
+import re
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,11 +17,12 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import r3mes
-from training import train
+from training import corpus, practice, train
 from training.corpus import Mix
 from training.stages import Stage
 
 TOKENIZER = Path(r3mes.__file__).parent / "tiny"
+SUM = re.compile(r"(\d+) ([-+*]) (\d+) = (\d+)")
 EMBEDDING = "model.embed_tokens.weight"
 
 
@@ -76,3 +80,24 @@ def test_the_log_tells_the_stage_and_the_last_step(tmp_path: Path) -> None:
 
     assert {"seed": 1, "practice": 0.0}.items() <= begin["stage"]["mix"].items()
     assert (2, 384) == (end["step"], end["tokens"])
+
+
+def test_every_practised_sum_is_right() -> None:
+    practised = corpus.chats(Mix(1, practice=1), 300)
+    answers = [turn["content"] for chat in practised for turn in chat.messages]
+    sums = [found for answer in answers if answer and (found := SUM.fullmatch(answer))]
+    compute = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+
+    assert len(sums) > 300
+    for found in sums:
+        a, sign, b, told = found.groups()
+        assert int(told) == compute[sign](int(a), int(b))
+
+
+def test_names_to_be_copied_are_written_in_the_question() -> None:
+    chats = [practice.several(Random(seed), practice.json_of_names, 3) for seed in range(50)]
+    turns = [turn for chat in chats for turn in chat.messages]
+
+    for question, answer in zip(turns[::2], turns[1::2], strict=True):
+        for key, value in json.loads(answer["content"]).items():
+            assert f"{key} {value}" in question["content"]
