@@ -105,6 +105,23 @@ def test_a_broken_request_is_refused_and_its_connection_ends(
         assert connection.at_end()
 
 
+def test_a_request_that_is_refused_unread_is_counted_and_logged(
+    replica: Replica, port: int
+) -> None:
+    def counted() -> float:
+        return replica.metric("r3mes_requests_total", route="unparsed", status="431", finish="")
+
+    before = counted()
+    with Connection(port) as connection:
+        answer = connection.send(head("GET", "/version", "X: " + "x" * 65536)).response()
+
+    assert before + 1 == counted()
+    wait_for(lambda: answer.headers["x-request-id"] in replica.log, "the line of the request")
+    [line] = [one for one in replica.log.splitlines() if answer.headers["x-request-id"] in one]
+    told = json.loads(line)
+    assert ("unparsed", 431, "headers_too_large") == (told["route"], told["status"], told["error"])
+
+
 ANSWERED: dict[str, tuple[int, str | None, bytes]] = {
     "no type": (400, "invalid_content_type", head("POST", COMPLETIONS, ALLOWED, content_type=None)),
     "text": (

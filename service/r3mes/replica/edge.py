@@ -27,7 +27,8 @@ from r3mes.replica.error_reply import RawHeaders, body_of, headers_of
 from r3mes.replica.exchange import Exchange
 from r3mes.settings import ServerSettings
 
-REFUSAL = "refusal"  # key of scope["state"] under which the protocol leaves a broken body's error
+REFUSAL = "refusal"  # key of scope["state"] under which the protocol leaves its own error
+UNREADABLE = "_OTHER"  # method, in OpenTelemetry's word, of a request that was refused unread
 
 CLOSING = (RequestTimeout, RequestTooLarge, UnsupportedEncoding, ShuttingDown)
 
@@ -71,6 +72,7 @@ class Edge:
         reply = Reply(self, scope, exchange, send)
         body = Body(scope, receive, limit=self.max_body_bytes)
         try:
+            check_refusal(scope)
             check_body_headers(headers, limit=self.max_body_bytes)
             await self.app(scope, body.receive, reply.send)
         except R3mesError as error:
@@ -104,6 +106,13 @@ def sole(headers: Headers, name: str, form: re.Pattern[str]) -> str | None:
     return values[0] if len(values) == 1 and form.fullmatch(values[0]) else None
 
 
+def check_refusal(scope: Scope) -> None:
+    """Raise what the protocol found: in the head, or in the body as far as it has come."""
+    refusal = scope["state"].get(REFUSAL)
+    if refusal is not None:
+        raise refusal
+
+
 def check_body_headers(headers: Headers, *, limit: int) -> None:
     """Refuse a body for what its headers say, before a byte of it is read."""
     if headers.get("content-encoding", "identity").lower() != "identity":
@@ -119,6 +128,8 @@ def too_large(limit: int) -> RequestTooLarge:
 
 def route_of(scope: Scope) -> str | None:
     """The template of the route that answered; None when none matched."""
+    if scope["method"] == UNREADABLE:
+        return "unparsed"
     route = scope.get("route")
     if route is not None:
         return str(route.path)
@@ -138,9 +149,7 @@ class Body:
 
     async def receive(self) -> Message:
         message = await self.inner()
-        refusal = self.scope["state"].get(REFUSAL)
-        if refusal is not None:
-            raise refusal
+        check_refusal(self.scope)
         self.seen += len(message.get("body", b""))
         if self.seen > self.limit:
             raise too_large(self.limit)

@@ -1,13 +1,13 @@
 """HTTP/1.1 with bounds: uvicorn's httptools protocol that refuses slow, oversized and broken input.
 
 It owns what only the connection can know: the size and age of a request's head, the age of its
-body, a client that stops reading, pipelined requests. Where a request is broken before it has a
-head it answers itself, in our error shape; a body that breaks is handed to Edge, which answers.
+body, a client that stops reading, pipelined requests. What is refused is handed to Edge, which
+answers and keeps the record, also for a request that is broken before it has a head.
 Knows no route and no JSON.
 """
 
 import asyncio
-import secrets
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import httptools
@@ -15,7 +15,6 @@ from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
@@ -29,8 +28,7 @@ from r3mes.errors import (
     RequestTimeout,
     RequestTooLarge,
 )
-from r3mes.replica.edge import REFUSAL
-from r3mes.replica.error_reply import body_of, headers_of
+from r3mes.replica.edge import REFUSAL, UNREADABLE
 from r3mes.replica.soft_close import SoftCloseTransport
 from r3mes.settings import ServerSettings
 
@@ -51,11 +49,27 @@ def protocol_class(settings: ServerSettings) -> type[HttpToolsProtocol]:
     return Protocol
 
 
+class ReadingFlow(FlowControl):
+    """Tells when reading is paused or goes on."""
+
+    def __init__(self, transport: asyncio.Transport, *, changed: Callable[[], None]) -> None:
+        super().__init__(transport)
+        self.changed = changed
+
+    def pause_reading(self) -> None:
+        super().pause_reading()
+        self.changed()
+
+    def resume_reading(self) -> None:
+        super().resume_reading()
+        self.changed()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
     `phase` says what is being received; one timer runs until the first head and then while a head
-    or a body is incomplete.
+    or a body is incomplete. It stands still while we do not read, for then nothing can arrive.
     Once `deaf`, further input is dropped and the connection ends with the response in progress.
     """
 
@@ -77,6 +91,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.fault: R3mesError | None = None
         self.active: RequestResponseCycle | None = None
         self.phase_timer: asyncio.TimerHandle | None = None
+        self.time_left = self.limits.header_timeout_s  # of this phase, when its timer stands still
+        self.due = 0.0  # when it ends, while its timer runs
         self.write_timer: asyncio.TimerHandle | None = None
 
     # The connection
@@ -87,7 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
             transport, self.loop, patience=self.limits.write_timeout_s, unread=self.has_unread
         )
         self.transport = self.soft
-        self.flow = FlowControl(self.soft)
+        self.flow = ReadingFlow(self.soft, changed=self.reading_changed)
         self.watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -217,16 +233,36 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def answer(self, error: R3mesError) -> None:
-        """There is no application to answer, so write the whole response."""
-        body = body_of(error)
-        headers = [
-            *headers_of(error, body),
-            (b"x-request-id", secrets.token_hex(16).encode()),
-            (b"connection", b"close"),
-        ]
-        lines = [b"%s: %s\r\n" % pair for pair in headers]
-        self.transport.write(b"".join([STATUS_LINE[error.status], *lines, b"\r\n", body]))
-        self.transport.close()
+        """There is no request that an application could be asked, so Edge gets a stand-in."""
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": "http",
+            "method": UNREADABLE,
+            "root_path": self.root_path,
+            "path": "",
+            "raw_path": b"",
+            "query_string": b"",
+            "headers": [],
+            "state": {**self.app_state, REFUSAL: error},
+        }
+        self.cycle = RequestResponseCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=False,
+            on_response=self.on_response_complete,
+        )
+        self._start_asgi_task(self.cycle, self.app)
 
     # Time
 
@@ -235,17 +271,31 @@ class BoundedProtocol(HttpToolsProtocol):
         if phase != "head":  # a head's first bytes came while it was not yet known as one
             self.received = 0
         self._unset_keepalive_if_required()
-        if self.phase_timer is not None:
-            self.phase_timer.cancel()
-            self.phase_timer = None
+        self.hold()
+        in_body = phase == "body"
+        self.time_left = self.limits.body_timeout_s if in_body else self.limits.header_timeout_s
 
     def watch(self) -> None:
         """Start the timer of this phase unless it runs or there is nothing to wait for."""
         if self.phase == "idle" or self.phase_timer is not None or self.deaf:
             return
-        in_body = self.phase == "body"
-        seconds = self.limits.body_timeout_s if in_body else self.limits.header_timeout_s
-        self.phase_timer = self.loop.call_later(seconds, self.late)
+        if self.flow.read_paused or self.transport.is_closing():
+            return
+        self.due = self.loop.time() + self.time_left
+        self.phase_timer = self.loop.call_later(self.time_left, self.late)
+
+    def hold(self) -> None:
+        """Stop the timer; what is left of the time stays."""
+        if self.phase_timer is not None:
+            self.time_left = max(0.0, self.due - self.loop.time())
+            self.phase_timer.cancel()
+            self.phase_timer = None
+
+    def reading_changed(self) -> None:
+        if self.flow.read_paused:
+            self.hold()
+        else:
+            self.watch()
 
     def late(self) -> None:
         self.phase_timer = None

@@ -253,6 +253,34 @@ def test_more_pipelined_requests_than_the_bound_end_the_connection(server: EdgeS
         assert 17 == connection.received.count(b"HTTP/1.1 200 OK")
 
 
+def test_a_body_may_take_its_time_while_we_do_not_read_it(server: EdgeServer) -> None:
+    with Connection(server.port) as connection:
+        connection.send(head("GET", "/slow"), GOOD[:-9])
+        first = connection.response()
+        second = connection.send(GOOD[-9:]).response()
+
+        assert ("late", {"text": "hi"}) == (first.json(), second.json())
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (head("GET", "/version", "X-Long: " + "x" * (64 << 10)), 431, "headers_too_large"),
+        (b"\x16\x03\x01 hello\r\n\r\n", 400, "invalid_http"),
+        (b"GET /version HTTP/1.1\r\n", 408, "request_timeout"),
+        (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 405, "unknown_url"),
+    ],
+)
+def test_a_request_that_is_refused_unread_leaves_a_record(
+    sent: bytes, status: int, code: str
+) -> None:
+    with serve_edge(header_timeout_s=0.3) as server:
+        assert (status, code) == refusal(server, sent)
+
+        record = server.ended.get(timeout=10)
+    assert ("unparsed", status, code) == (record.route, record.status, record.error_type)
+
+
 def test_garbage_behind_a_request_ends_the_connection_after_its_answer(server: EdgeServer) -> None:
     with Connection(server.port) as connection:
         answer = connection.send(GOOD + b"\x00\x01garbage\r\n\r\n").response()
