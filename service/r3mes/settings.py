@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from r3mes.errors import StartError
 from r3mes.service_links import is_service_link, looks_like_one
+from r3mes.wording import plain
 
 PREFIX = "R3MES_"
 NESTING = "__"
@@ -33,7 +34,7 @@ NESTING = "__"
 def refuse_empty(value: Any) -> Any:
     """A variable that is set to nothing is a slip, and taken as a value it would mean something."""
     if isinstance(value, str) and not value.strip():
-        raise PydanticCustomError("empty", "is empty; leave it out to get the default")
+        raise PydanticCustomError("empty", "This is empty; leave it out to get the default.")
     return value
 
 
@@ -44,7 +45,7 @@ def check_address(address: str) -> str:
     except ValueError:
         sound = False
     if not sound:
-        raise PydanticCustomError("address", "is no address like http://host:4318")
+        raise PydanticCustomError("address", "This is no address like http://host:4318.")
     return address
 
 
@@ -268,4 +269,4 @@ def describe(error: ValidationError) -> str:
     """One line for people out of pydantic's report; never shows a value that could be a secret."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = NESTING.join(str(part) for part in first["loc"]).upper()
-    return f"{PREFIX}{where}: {first['msg']}"
+    return f"{PREFIX}{where}: {plain(first)}"

@@ -37,7 +37,7 @@ def end_of(
 @pytest.mark.parametrize(
     ("command", "wrong", "said"),
     [
-        ("replica", {"server.port": "many"}, "R3MES_SERVER__PORT: Input should be a valid integer"),
+        ("replica", {"server.port": "many"}, "R3MES_SERVER__PORT: Give a whole number."),
         ("replica", {"server.host": "192.0.2.1"}, "192.0.2.1 is not an address of this machine."),
         (
             "replica",

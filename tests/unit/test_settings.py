@@ -74,6 +74,24 @@ def test_a_refused_value_is_named_by_its_variable_and_never_shown() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("server.port", "many", "R3MES_SERVER__PORT: Give a whole number."),
+        ("server.port", "70000", "R3MES_SERVER__PORT: Give 65535 or less."),
+        ("model.device", "tpu", "R3MES_MODEL__DEVICE: Give 'auto', 'cpu' or 'cuda'."),
+        ("server.strict_fields", "x", "R3MES_SERVER__STRICT_FIELDS: Give true or false."),
+        ("drain.linger_s", "x", "R3MES_DRAIN__LINGER_S: Give a number."),
+        ("engine.kv_memory_fraction", "0", "R3MES_ENGINE__KV_MEMORY_FRACTION: Give more than 0."),
+    ],
+)
+def test_a_refused_value_is_told_in_plain_words(name: str, value: str, said: str) -> None:
+    with pytest.raises(StartError) as refused:
+        settings.load({name: value})
+
+    assert said == str(refused.value)
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "R3MES_MODEL__NAME",
@@ -94,11 +112,11 @@ def test_an_empty_variable_is_no_value(
 
     with pytest.raises(StartError) as refused:
         settings.load()
-    assert f"{name}: is empty; leave it out to get the default" == str(refused.value)
+    assert f"{name}: This is empty; leave it out to get the default." == str(refused.value)
 
 
 def test_an_empty_flag_is_no_value() -> None:
-    with pytest.raises(StartError, match="R3MES_MODEL__NAME: is empty"):
+    with pytest.raises(StartError, match="R3MES_MODEL__NAME: This is empty"):
         settings.load({"model.name": ""})
 
 
@@ -109,7 +127,7 @@ def test_a_collector_is_named_by_an_address_of_http(address: str) -> None:
     with pytest.raises(StartError) as refused:
         settings.load({"telemetry.otlp_endpoint": address})
 
-    expected = "R3MES_TELEMETRY__OTLP_ENDPOINT: is no address like http://host:4318"
+    expected = "R3MES_TELEMETRY__OTLP_ENDPOINT: This is no address like http://host:4318."
     assert expected == str(refused.value)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic_core import PydanticCustomError
 
 from r3mes.errors import InvalidRequest, UnsupportedParameter
+from r3mes.wording import plain
 
 MOST_TEXT = 300  # characters of a message or path; both may hold what the client sent
 
@@ -38,7 +39,7 @@ def to_error(errors: Sequence[Mapping[str, Any]]) -> InvalidRequest:
     """The first of Pydantic's errors as an error that a client gets."""
     first = errors[0]
     code = code_of(first)
-    message = str(first["msg"])
+    message = plain(first)
     if len(errors) > 1:
         message = f"{message[:MOST_TEXT]} ({len(errors) - 1} more problems)"
     param = path_of(first)

@@ -25,6 +25,9 @@ from r3mes.telemetry.names import INSTRUMENTS, Instrument
 
 PHASES = ("starting", "loading", "warming", "ready", "draining", "failed")
 PROVIDER = "r3mes"
+WAITING = "In the engine's line."
+RUNNING = "In the engine's batch."
+PREEMPTED = "Sequences put back in the line."
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,15 @@ class View:
     source: Instrument
     keep: Callable[[Labels], Labels | None] = lambda labels: ()
     labels: tuple[str, ...] = ()
+    text: str = ""  # what it shows, where the source's own words do not say
+
+    @property
+    def help(self) -> str:
+        text = self.text or self.source.help
+        if self.name == self.source.name:
+            return text
+        shown = "_total" if self.source.kind == "counter" else ""
+        return f"{text} A view of {self.source.name}{shown}."
 
 
 def _without_error(labels: Labels) -> Labels | None:
@@ -50,14 +62,26 @@ def _finish_of_success(labels: Labels) -> Labels | None:
     return (finish,) if status == "200" and finish else None
 
 
+TOLD = "tokens of the usage that clients were told."
 VIEWS = (
-    View("vllm:e2e_request_latency_seconds", names.DURATION, _without_error),
+    View(
+        "vllm:e2e_request_latency_seconds",
+        names.DURATION,
+        _without_error,
+        text="Time from the request to the end of a successful answer.",
+    ),
     View("vllm:time_to_first_token_seconds", names.TTFT),
     View("vllm:request_time_per_output_token_seconds", names.TPOT),
     View("vllm:iteration_tokens_total", names.STEP_TOKENS),
-    View("vllm:prompt_tokens", names.TOKENS, _of_kind("prompt")),
-    View("vllm:generation_tokens", names.TOKENS, _of_kind("generated")),
-    View("vllm:request_success", names.REQUESTS, _finish_of_success, ("finished_reason",)),
+    View("vllm:prompt_tokens", names.TOKENS, _of_kind("prompt"), text=f"Prompt {TOLD}"),
+    View("vllm:generation_tokens", names.TOKENS, _of_kind("generated"), text=f"Generated {TOLD}"),
+    View(
+        "vllm:request_success",
+        names.REQUESTS,
+        _finish_of_success,
+        ("finished_reason",),
+        text="Successful generations by why they ended.",
+    ),
 )
 
 
@@ -89,8 +113,8 @@ class Page:
     def _gauges(self) -> Iterator[Metric]:
         now = self._now
         of_model = {"model": now.model}
-        yield gauge("r3mes_requests_waiting", "In the engine's line.", now.waiting, **of_model)
-        yield gauge("r3mes_requests_running", "In the engine's batch.", now.running, **of_model)
+        yield gauge("r3mes_requests_waiting", WAITING, now.waiting, **of_model)
+        yield gauge("r3mes_requests_running", RUNNING, now.running, **of_model)
         yield gauge("r3mes_capacity", "Sequences in one batch.", now.capacity, **of_model)
         age = now.heartbeat_age
         yield gauge("r3mes_build_info", "Always 1.", 1, version=__version__)
@@ -108,7 +132,7 @@ class Page:
         prefix = {"hit": now.prefix_hits, "miss": now.prefix_misses}
         yield totals("r3mes_prefix_tokens", "Prompt tokens by prefix cache.", "result", prefix)
         evicted = {"no_blocks": now.preemptions}
-        yield totals("r3mes_preemptions", "Sequences put back in the line.", "reason", evicted)
+        yield totals("r3mes_preemptions", PREEMPTED, "reason", evicted)
         yield totals("r3mes_aborts", "Sequences ended before their end.", "reason", now.aborts)
         yield total("r3mes_prompt_chunks", "Prompt parts that did not finish it.", now.chunks)
 
@@ -117,25 +141,25 @@ class Page:
         model = {"model_name": now.model}
         blocks = now.blocks_free + now.blocks_cached + now.blocks_used
         usage = now.blocks_used / blocks if blocks else 0.0
-        yield gauge("vllm:num_requests_running", "r3mes_requests_running", now.running, **model)
-        yield gauge("vllm:num_requests_waiting", "r3mes_requests_waiting", now.waiting, **model)
+        yield gauge("vllm:num_requests_running", RUNNING, now.running, **model)
+        yield gauge("vllm:num_requests_waiting", WAITING, now.waiting, **model)
         yield gauge("vllm:kv_cache_usage_perc", "Share of used blocks, 0 to 1.", usage, **model)
         sizes = {"block_size": str(now.block_size), "num_gpu_blocks": str(blocks)}
         yield gauge("vllm:cache_config_info", "Shape of the KV cache.", 1, **model, **sizes)
         asked = now.prefix_hits + now.prefix_misses
         yield total("vllm:prefix_cache_queries", "Prompt tokens looked up.", asked, **model)
         yield total("vllm:prefix_cache_hits", "Prompt tokens found.", now.prefix_hits, **model)
-        yield total("vllm:num_preemptions", "r3mes_preemptions", now.preemptions, **model)
+        yield total("vllm:num_preemptions", PREEMPTED, now.preemptions, **model)
 
     def _view(self, view: View) -> Metric:
         constant = self._constant(view.name)
         labels = [*view.labels, *constant]
         if view.source.kind == "counter":
-            counted = CounterMetricFamily(view.name, view.source.help, labels=labels)
+            counted = CounterMetricFamily(view.name, view.help, labels=labels)
             for key, value in self._counted(view).items():
                 counted.add_metric([*key, *constant.values()], value)
             return counted
-        observed = HistogramMetricFamily(view.name, view.source.help, labels=labels)
+        observed = HistogramMetricFamily(view.name, view.help, labels=labels)
         for key, cells in self._observed(view).items():
             shown = buckets(view.source.buckets, cells)
             observed.add_metric([*key, *constant.values()], shown, cells.total)

@@ -61,6 +61,38 @@ def test_further_problems_are_counted_not_told() -> None:
     assert error.message.endswith("(2 more problems)")
 
 
+HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({}, "messages: This is required."),
+        ([], "Give an object."),
+        ({"messages": []}, "messages: Give at least 1 item."),
+        ({"messages": "x"}, "messages: Give a list."),
+        ({"messages": [1]}, "messages.0: Give an object."),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages.0.content: Give a string."),
+        ({**HELLO, "n": 0}, "n: Give 1 or more."),
+        ({**HELLO, "n": "one"}, "n: Give a whole number."),
+        ({**HELLO, "n": 1 << 31}, "n: Give less than 2147483648."),
+        ({**HELLO, "temperature": 3}, "temperature: Give 2 or less."),
+        ({**HELLO, "temperature": "hot"}, "temperature: Give a number."),
+        ({**HELLO, "temperature": float("nan")}, "temperature: Give a number."),
+        ({**HELLO, "top_p": 0}, "top_p: Give more than 0."),
+        ({**HELLO, "repetition_penalty": 0}, "repetition_penalty: Give 0.01 or more."),
+        ({**HELLO, "stream": "yes"}, "stream: Give true or false."),
+        ({**HELLO, "stop": ["x"] * 17}, "stop: Give at most 16 items."),
+        ({**HELLO, "stop": [""]}, "stop.0: Give at least 1 character."),
+        ({**HELLO, "user": "x" * 513}, "user: Give at most 512 characters."),
+        ({**HELLO, "logit_bias": 3}, "logit_bias: Give an object."),
+    ],
+    ids=str,
+)
+def test_what_pydantic_finds_is_told_in_plain_words(body: object, said: str) -> None:
+    assert said == error_of(body).message
+
+
 def test_every_code_is_that_of_some_problem() -> None:
     rooms = Path(problems.__file__).parent.glob("*.py")
     source = "".join(room.read_text() for room in rooms)

@@ -104,3 +104,14 @@ def test_every_name_is_defined_once_and_both_formats_show_the_same_names() -> No
     assert {each.name for each in samples(metrics)} == {
         each.name for each in samples(metrics, open_format=True)
     }
+
+
+def test_the_help_of_a_view_says_what_it_is_and_whose_numbers_it_shows() -> None:
+    text = render(ReplicaMetrics(), IDLE, open_format=False)[0].decode()
+    told = {family.name: family.documentation for family in parse_plain(text)}
+
+    assert [] == [name for name, said in told.items() if " " not in said]
+    assert told["vllm:prompt_tokens"] == (
+        "Prompt tokens of the usage that clients were told. A view of r3mes_tokens_total."
+    )
+    assert told["vllm:num_requests_waiting"] == told["r3mes_requests_waiting"]
