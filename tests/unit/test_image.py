@@ -78,12 +78,22 @@ def test_a_folder_of_compiled_files_stays_here() -> None:
     assert not goes_to_the_builder("service/r3mes/engine/__pycache__/loop.cpython-311.pyc")
 
 
-def test_no_mount_needs_another_stage() -> None:
-    """Builders that overlook it run the stages in any order, or take a stale one."""
-    mounts = [rest for _, word, rest in instructions() if word == "RUN" and "--mount" in rest]
+def test_a_stage_copies_from_another_one_before_it_mounts_it() -> None:
+    """Some builders see only so that it has to be there first, and when a layer is stale."""
+    mounting = {
+        (stage, mounted)
+        for stage, word, rest in instructions()
+        for mounted in re.findall(r"--mount=\S*from=(\w+)", rest)
+        if word == "RUN" and mounted != "wheels"
+    }
+    copying = {
+        (stage, rest.removeprefix("--from=").split()[0])
+        for stage, word, rest in instructions()
+        if word == "COPY"
+    }
 
-    assert mounts
-    assert {"wheels"} == set(re.findall(r"--mount=\S*from=(\w+)", " ".join(mounts)))
+    assert {"control-dependencies", "gpu-dependencies"} == {stage for stage, _ in mounting}
+    assert mounting <= copying
 
 
 def test_all_that_is_downloaded_is_checked_by_its_hash() -> None:
@@ -97,7 +107,7 @@ def test_all_that_is_downloaded_is_checked_by_its_hash() -> None:
 
     assert 5 == len(installs)
     assert [] == [part for part in installs if "--require-hashes" not in part]
-    assert "--offline --no-deps" in (ROOT / "requirements" / "overlay.sh").read_text()
+    assert "--offline" in (ROOT / "requirements" / "overlay.sh").read_text()
 
 
 @pytest.mark.parametrize("target", ["gpu", "control"])
@@ -107,14 +117,18 @@ def test_a_target_ends_as_a_user_that_kubernetes_can_see_is_not_root(target: str
     assert ["10001:10001"] == users
 
 
-def test_a_target_takes_nothing_from_the_stages_with_tools_but_what_it_serves() -> None:
-    taken = {
-        rest.split(maxsplit=1)[1]
+@pytest.mark.parametrize("target", ["gpu", "control"])
+def test_no_stage_below_a_target_takes_a_tool(target: str) -> None:
+    taken = [
+        rest
         for stage, word, rest in instructions()
-        if stage in ("runtime", "gpu", "control") and word in ("COPY", "ADD")
-    }
+        if stage in ("runtime", f"{target}-dependencies", target) and word in ("COPY", "ADD")
+    ]
 
-    assert {"/opt/r3mes /opt/r3mes", "/overlay/ /"} == taken
+    assert 3 == len(taken)
+    places = ("/", "/usr/share/doc/r3mes/", "/usr/share/doc/r3mes/lock.txt")
+    assert all(rest.split()[-1] in places for rest in taken)
+    assert f"--from={target}-package /overlay/ /" in taken
 
 
 def test_the_lock_without_torch_holds_the_same_versions_as_the_one_with_it() -> None:
