@@ -17,6 +17,7 @@ from r3mes.engine.messages import (
     EngineStats,
     Message,
     ReplicaState,
+    Request,
     Submit,
     Update,
     encode,
@@ -68,8 +69,10 @@ class Backstage:
     def deliver(self, *updates: Update) -> None:
         self._engine.send(WORKER.encode(), encode(Delivery(list(updates))))
 
-    async def submits(self, count: int) -> list[Submit]:
-        return [await self.next_of(Submit, self.asked) for _ in range(count)]
+    async def choices(self) -> list[Submit]:
+        """Those of the next request that the engine is asked for."""
+        request: Request = await self.next_of(Request, self.asked)
+        return request.choices
 
     async def next_of(self, kind: type, queue: "asyncio.Queue[Message] | None" = None) -> Any:
         """The next such message to the supervisor (or in `queue`); others are passed over."""

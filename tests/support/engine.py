@@ -87,6 +87,11 @@ class FakeEngine:
         params = SamplingParams(**{"max_tokens": 8, **wishes})
         self.engine.submit(worker, Submit(stream, f"r{stream}", prompt, params, deadline))
 
+    def request(self, streams: list[int], prompt: list[int]) -> None:
+        """One request of several choices."""
+        params = SamplingParams(max_tokens=8)
+        self.engine.submit("w", *(Submit(each, "r", prompt, params, None) for each in streams))
+
     def _deliver(self, worker: str, delivery: Delivery) -> None:
         if worker in self.gone:
             self.engine.abort_worker(worker)

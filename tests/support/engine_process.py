@@ -15,6 +15,7 @@ import zmq
 from r3mes.engine.messages import (
     EngineReport,
     Message,
+    Request,
     SamplingParams,
     Submit,
     Update,
@@ -41,7 +42,7 @@ class Worker:
 
     def submit(self, stream: int, prompt: list[int], **wishes: Any) -> None:
         params = SamplingParams(**{"max_tokens": 8, **wishes})
-        self.send(Submit(stream, f"r{stream}", prompt, params, None))
+        self.send(Request([Submit(stream, f"r{stream}", prompt, params, None)]))
 
     def updates(self) -> list[Update]:
         """The next delivery."""

@@ -90,24 +90,23 @@ class Engine:
         """Most tokens of prompt plus output that one sequence can have."""
         return self._gate.limit
 
-    def submit(self, worker: str, submit: Submit) -> None:
-        """Take a request into the line, or refuse it with news of an error."""
-        sequence = Sequence(
-            key=(worker, submit.stream),
-            request_id=submit.request_id,
-            prompt=submit.prompt,
-            params=submit.params,
-            deadline=math.inf if submit.deadline is None else submit.deadline,
-            queued=self._clock(),
-        )
+    def submit(self, worker: str, *choices: Submit) -> None:
+        """Take the choices of one request into the line, all or none.
+
+        A refusal is news of an error for each of them.
+        """
+        now = self._clock()
+        sequences = [_sequence(worker, choice, now=now) for choice in choices]
         try:
-            self._check(sequence.key, submit)
+            self._check(sequences, choices)
         except R3mesError as error:
-            self._tell(sequence, news.error_news(sequence, error))
+            for sequence in sequences:
+                self._tell(sequence, news.error_news(sequence, error))
             return
-        self._live[sequence.key] = sequence
-        self._scheduler.add(sequence)
-        self._next_deadline = min(self._next_deadline, sequence.deadline)
+        for sequence in sequences:
+            self._live[sequence.key] = sequence
+            self._scheduler.add(sequence)
+            self._next_deadline = min(self._next_deadline, sequence.deadline)
 
     def abort(self, worker: str, streams: list[int], *, reason: AbortReason = "client") -> None:
         """Stop these streams and free their blocks; ignores those that have ended already."""
@@ -144,12 +143,15 @@ class Engine:
         if scheduled != set(self._live.values()):
             raise InternalError("live sequences and scheduled ones differ")
 
-    def _check(self, key: Key, submit: Submit) -> None:
-        if key in self._live:
-            raise InvalidRequest("The number of the stream is in use.")
-        self._gate.check(submit)
+    def _check(self, sequences: list[Sequence], choices: tuple[Submit, ...]) -> None:
+        keys = {sequence.key for sequence in sequences}
+        if len(keys) < len(sequences) or not keys.isdisjoint(self._live):
+            raise InvalidRequest("The number of a stream is in use.")
+        for choice in choices:
+            self._gate.check(choice)
         # Who finds a seat in the next step does not really wait.
-        if len(self._scheduler.waiting) >= self._settings.max_waiting + self._scheduler.seats:
+        room = self._settings.max_waiting + self._scheduler.seats - len(self._scheduler.waiting)
+        if len(sequences) > room:
             raise Overloaded("The line of waiting requests is full.")
 
     def _expire(self) -> None:
@@ -242,6 +244,17 @@ class Engine:
             preemptions=self._scheduler.preemptions,
             aborts=dict(self._aborts),
         )
+
+
+def _sequence(worker: str, choice: Submit, *, now: float) -> Sequence:
+    return Sequence(
+        key=(worker, choice.stream),
+        request_id=choice.request_id,
+        prompt=choice.prompt,
+        params=choice.params,
+        deadline=math.inf if choice.deadline is None else choice.deadline,
+        queued=now,
+    )
 
 
 def _kind(plan: Plan) -> Literal["prefill", "decode", "mixed"]:

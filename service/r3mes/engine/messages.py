@@ -47,13 +47,19 @@ class SamplingParams(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
 
 
 class Submit(Message, frozen=True):
-    """Generate one choice. `stream` is unique within the sending worker."""
+    """One choice to generate. `stream` is unique within the sending worker."""
 
     stream: int
     request_id: str
     prompt: list[int]
     params: SamplingParams
     deadline: float | None
+
+
+class Request(Message, frozen=True):
+    """All choices of one request: either every one is taken into the line or none is."""
+
+    choices: list[Submit]
 
 
 class Abort(Message, frozen=True):
@@ -69,7 +75,7 @@ class AbortWorker(Message, frozen=True):
     worker: str
 
 
-ToEngine = Submit | Abort | AbortWorker
+ToEngine = Request | Abort | AbortWorker
 
 
 class Logprob(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -17,7 +17,7 @@ from r3mes.engine import lifeline
 from r3mes.engine.boot import Loaded, boot
 from r3mes.engine.heart import Heart
 from r3mes.engine.loop import Engine
-from r3mes.engine.messages import Abort, AbortWorker, Delivery, Submit, ToEngine
+from r3mes.engine.messages import Abort, AbortWorker, Delivery, Request, ToEngine
 from r3mes.engine.warm import Warmer
 from r3mes.engine.wire import Wire
 from r3mes.errors import EngineCrash, StartError
@@ -93,8 +93,8 @@ class Process:
 
 def take(engine: Engine, sender: str, message: ToEngine) -> None:
     match message:
-        case Submit():
-            engine.submit(sender, message)
+        case Request(choices):
+            engine.submit(sender, *choices)
         case Abort(streams, reason):
             engine.abort(sender, streams, reason=reason)
         case AbortWorker(worker):

@@ -26,6 +26,7 @@ from r3mes.engine.messages import (
     Measurement,
     Measurements,
     ReplicaState,
+    Request,
     SamplingParams,
     Scrape,
     Scraped,
@@ -169,9 +170,11 @@ class EngineClient:
         self._streams.update(dict.fromkeys(streams, generation))
         overdue = self._watch_deadline(generation, deadline)
         try:
-            for stream, job in zip(streams, jobs, strict=True):
-                submit = Submit(stream, request_id, job.prompt, job.params, deadline)
-                self._engine.send(encode(submit))
+            choices = [
+                Submit(stream, request_id, job.prompt, job.params, deadline)
+                for stream, job in zip(streams, jobs, strict=True)
+            ]
+            self._engine.send(encode(Request(choices)))
             yield generation
         finally:
             if overdue is not None:

@@ -207,6 +207,29 @@ def test_a_full_line_refuses_the_next_one_before_the_pass() -> None:
     assert answer([4], 8) == fake.ledger.ids(4)
 
 
+def test_a_request_of_many_choices_is_taken_as_a_whole_or_not_at_all() -> None:
+    fake = FakeEngine(max_batch=1, max_waiting=2)
+    fake.request([1, 2], [7])
+    fake.request([3, 4], [7])  # there is room for one of them
+    fake.request([5], [7])
+    fake.step()
+
+    (_, refusal), *_ = fake.ledger.deliveries
+    assert [(3, "server_overloaded"), (4, "server_overloaded")] == [
+        (update.stream, update.error) for update in refusal.updates
+    ]
+    fake.finish()
+    assert [answer([7], 8)] * 3 == [fake.ledger.ids(stream) for stream in (1, 2, 5)]
+
+
+def test_two_choices_cannot_share_the_number_of_a_stream() -> None:
+    fake = FakeEngine()
+    fake.request([1, 1], [7])
+    fake.finish()
+
+    assert ["error", "error"] == [update.finish for update in fake.ledger.updates["w", 1]]
+
+
 def test_a_deadline_ends_a_running_stream_and_frees_its_blocks() -> None:
     fake = FakeEngine()
     fake.submit(1, [1] * 10, max_tokens=50, deadline=5.0)

@@ -110,7 +110,7 @@ async def test_news_of_all_jobs_come_with_their_index_until_all_are_finished(pai
     client, others = pair
 
     async with client.generate([JOB, JOB], request_id="r", deadline=None) as news:
-        first, second = await others.submits(2)
+        first, second = await others.choices()
         others.deliver(Update(first.stream, [7]), Update(second.stream, [8], finish="stop"))
         others.deliver(Update(first.stream, [9], finish="length"))
         seen = [(index, update.ids) for batch in [b async for b in news] for index, update in batch]
@@ -123,7 +123,7 @@ async def test_leaving_early_aborts_only_what_is_unfinished(pair: Pair) -> None:
     client, others = pair
 
     async with client.generate([JOB, JOB], request_id="r", deadline=None) as news:
-        first, second = await others.submits(2)
+        first, second = await others.choices()
         others.deliver(Update(first.stream, [7], finish="stop"))
         await anext(news)
 
@@ -143,7 +143,7 @@ async def test_a_stream_that_is_over_first_gives_what_had_arrived(
     client, others = pair
 
     async with client.generate([JOB], request_id="r", deadline=None) as news:
-        (submit,) = await others.submits(1)
+        (submit,) = await others.choices()
         others.deliver(Update(submit.stream, [7]))
         assert [(0, Update(submit.stream, [7]))] == await anext(news)
         others.publish(**changes)
