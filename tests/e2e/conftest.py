@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from e2e.clients import Kubectl, Program
 from e2e.cluster import binaries, lifecycle, packages
 from e2e.cluster.places import BIN, KUBECONFIG
 from e2e.cluster.unfit import EXIT_CODE
+from e2e.image import Image, build, named
+from e2e.releases import Release
 
 TESTS = Path(__file__).parents[1]
 GIVEN = os.environ.get("E2E_KUBECONFIG", "")
@@ -71,15 +74,36 @@ def admin(kubeconfig: Path) -> Kubectl:
     return Kubectl(_program("kubectl"), kubeconfig)
 
 
-@pytest.fixture
-def namespace(admin: Kubectl) -> Iterator[str]:
-    """A new one, which enforces Pod Security `restricted` and is gone after the test."""
+@pytest.fixture(scope="session")
+def image(kubeconfig: Path, load_images: Callable[..., None]) -> Image:
+    """Built from this checkout, or the one of E2E_IMAGE; in every node."""
+    chosen = os.environ.get("E2E_IMAGE", "")
+    if GIVEN and not chosen:
+        pytest.fail("E2E_IMAGE has to name an image that the cluster of E2E_KUBECONFIG can pull")
+    image = named(chosen) if chosen else build()
+    load_images(str(image))
+    return image
+
+
+@contextmanager
+def new_namespace(admin: Kubectl) -> Iterator[str]:
+    """Enforces Pod Security `restricted`. Its pods are not waited for: none has a client left."""
     name = f"e2e-{secrets.token_hex(4)}"
     admin("create", "namespace", name)
     levels = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")]
     admin("label", "namespace", name, *levels)
-    yield name
-    admin("delete", "namespace", name, "--wait")
+    try:
+        yield name
+    finally:
+        admin("delete", "namespace", name, "--wait=false")
+        admin.within(name)("delete", "pods", "--all", "--grace-period=1", "--wait=false")
+        admin("wait", "--for=delete", f"namespace/{name}", "--timeout=120s")
+
+
+@pytest.fixture
+def namespace(admin: Kubectl) -> Iterator[str]:
+    with new_namespace(admin) as name:
+        yield name
 
 
 @pytest.fixture
@@ -95,6 +119,12 @@ def helm(kubeconfig: Path, namespace: str) -> Program:
 @pytest.fixture
 def helm4(kubeconfig: Path, namespace: str) -> Program:
     return Program(_program("helm4"), kubeconfig, namespace)
+
+
+@pytest.fixture
+def release(helm: Program, kubectl: Kubectl) -> Release:
+    """Under the name that the documentation uses."""
+    return Release("r3mes", helm, kubectl)
 
 
 def _program(name: str) -> Path:
