@@ -84,7 +84,7 @@ class Examination:
             with failures_in_one_sentence(self.url):
                 response = self.client.get("/readyz", timeout=PROBE_TIMEOUT_S)
         except CallFailed as failure:
-            return False, failure.message
+            return False, f"{failure.message} ({failure.__cause__})"
         said = Readiness()
         with suppress(msgspec.DecodeError):
             said = msgspec.json.decode(response.content, type=Readiness)

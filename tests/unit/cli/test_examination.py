@@ -51,6 +51,16 @@ def test_waiting_ends_with_what_the_server_said_last() -> None:
     assert "Not ready after 0 s: loading (fetching weights)" == failed.value.message
 
 
+def test_waiting_tells_why_nobody_answers() -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("Name or service not known")
+
+    with visit(answer) as seen, pytest.raises(CallFailed) as failed:
+        seen.ready(0, on_wait=print)
+
+    assert failed.value.message.endswith("(Name or service not known)")
+
+
 def test_each_new_state_is_heard_once_while_waiting() -> None:
     states = iter(["loading", "loading", "warming", "ready"])
     heard: list[str] = []
