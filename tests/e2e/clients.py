@@ -59,8 +59,8 @@ class Kubectl(Program):
 
     def apply(self, *objects: Mapping[str, Any]) -> str:
         """What it warned of."""
-        documents = "\n---\n".join(json.dumps(it) for it in objects)
-        done = self.attempt("apply", "-f", "-", given=documents)
+        every = {"apiVersion": "v1", "kind": "List", "items": objects}
+        done = self.attempt("apply", "-f", "-", given=json.dumps(every))
         if done.returncode:
             raise Refused(done.stderr)
         return done.stderr

@@ -104,7 +104,7 @@ def _start_proxy() -> None:
 
 
 CORE_FILE = """\
-.:53 {{
+cluster.local in-addr.arpa ip6.arpa {{
     bind {host}
     errors
     kubernetes cluster.local in-addr.arpa ip6.arpa {{
@@ -112,6 +112,9 @@ CORE_FILE = """\
         pods insecure
     }}
     loadbalance
+}}
+. {{
+    bind {host}
     template ANY ANY {{
         rcode NXDOMAIN
     }}

@@ -19,7 +19,8 @@ def succeeds(*arguments: str) -> bool:
 
 
 def apply(*objects: Mapping[str, object]) -> None:
-    kubectl("apply", "-f", "-", given="\n---\n".join(json.dumps(it) for it in objects))
+    every = {"apiVersion": "v1", "kind": "List", "items": objects}
+    kubectl("apply", "-f", "-", given=json.dumps(every))
 
 
 def _run(*arguments: str, given: str) -> subprocess.CompletedProcess[str]:
