@@ -4,11 +4,9 @@ A machine that can have no cluster skips the cases and says why.
 """
 
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from e2e.cluster import binaries, lifecycle, packages
 from e2e.cluster.places import BIN, KUBECONFIG
 from e2e.cluster.unfit import EXIT_CODE
 from e2e.image import Image, build, named
+from e2e.namespaces import new_namespace
 from e2e.releases import Release
 
 TESTS = Path(__file__).parents[1]
@@ -85,21 +84,6 @@ def image(kubeconfig: Path, load_images: Callable[..., None]) -> Image:
     return image
 
 
-@contextmanager
-def new_namespace(admin: Kubectl) -> Iterator[str]:
-    """Enforces Pod Security `restricted`. Its pods are not waited for: none has a client left."""
-    name = f"e2e-{secrets.token_hex(4)}"
-    admin("create", "namespace", name)
-    levels = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")]
-    admin("label", "namespace", name, *levels)
-    try:
-        yield name
-    finally:
-        admin("delete", "namespace", name, "--wait=false")
-        admin.within(name)("delete", "pods", "--all", "--grace-period=1", "--wait=false")
-        admin("wait", "--for=delete", f"namespace/{name}", "--timeout=120s")
-
-
 @pytest.fixture
 def namespace(admin: Kubectl) -> Iterator[str]:
     with new_namespace(admin) as name:
@@ -111,9 +95,15 @@ def kubectl(admin: Kubectl, namespace: str) -> Kubectl:
     return admin.within(namespace)
 
 
+@pytest.fixture(scope="session")
+def helm_anywhere(kubeconfig: Path) -> Program:
+    """Bound to no namespace."""
+    return Program(_program("helm"), kubeconfig)
+
+
 @pytest.fixture
-def helm(kubeconfig: Path, namespace: str) -> Program:
-    return Program(_program("helm"), kubeconfig, namespace)
+def helm(helm_anywhere: Program, namespace: str) -> Program:
+    return helm_anywhere.within(namespace)
 
 
 @pytest.fixture
@@ -125,6 +115,12 @@ def helm4(kubeconfig: Path, namespace: str) -> Program:
 def release(helm: Program, kubectl: Kubectl) -> Release:
     """Under the name that the documentation uses."""
     return Release("r3mes", helm, kubectl)
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], Path]:
+    """A program that a case wants beside the cluster, built where it is missing."""
+    return _program
 
 
 def _program(name: str) -> Path:

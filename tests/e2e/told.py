@@ -15,7 +15,7 @@ BLOCK = re.compile(r"^```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
 def symptoms() -> dict[str, list[str]]:
     """What is quoted below each heading."""
     found = SYMPTOM.finditer(PAGE.read_text())
-    return {it["heading"]: [quoted for quoted in BLOCK.findall(it["text"])] for it in found}
+    return {it["heading"]: list(BLOCK.findall(it["text"])) for it in found}
 
 
 def assert_told(heading: str, said: str) -> None:

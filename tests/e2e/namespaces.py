@@ -1,0 +1,22 @@
+"""Namespaces that a case, or the cases of a file, have for themselves."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from e2e.clients import Kubectl
+
+
+@contextmanager
+def new_namespace(admin: Kubectl) -> Iterator[str]:
+    """Enforces Pod Security `restricted`; gone at the end, without waiting for a pod's grace."""
+    name = f"e2e-{secrets.token_hex(4)}"
+    admin("create", "namespace", name)
+    levels = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")]
+    admin("label", "namespace", name, *levels)
+    try:
+        yield name
+    finally:
+        admin("delete", "namespace", name, "--wait=false")
+        admin.within(name)("delete", "pods", "--all", "--grace-period=1", "--wait=false")
+        admin("wait", "--for=delete", f"namespace/{name}", "--timeout=120s")

@@ -1,0 +1,58 @@
+"""An engine that is killed in its pod: its streams are told, its container starts anew, and why."""
+
+from pathlib import Path
+
+import pytest
+
+from e2e.asking import chat
+from e2e.clients import Kubectl, wait_until
+from e2e.image import Image
+from e2e.load import address_of, running_load
+from e2e.releases import Release, small
+from e2e.told import assert_told
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300, func_only=True)]
+
+STREAMS = 8
+AT_ONCE_S = 10
+# The brackets keep the shell itself from being what it looks for.
+KILL = """
+for process in /proc/[0-9]*; do
+    if grep -q 'r3mes.engine.proces[s]' "$process/cmdline"; then
+        kill -9 "${process#/proc/}"
+    fi
+done
+"""
+TELL_READY = "{.status.containerStatuses[0].restartCount}={.status.containerStatuses[0].ready} "
+
+
+def test_its_streams_are_told_and_its_container_starts_anew_with_the_reason(
+    kubectl: Kubectl, release: Release, image: Image, tmp_path: Path
+) -> None:
+    release.deploy(small(image))
+    release.wait_ready()
+    pod = release.pod()["metadata"]["name"]
+    with running_load(
+        address_of(kubectl, "r3mes"), tmp_path / "load", streams=STREAMS, max_tokens=1500
+    ) as load:
+        load.wait_live()
+        whole = len(load.ended)
+        kubectl("exec", pod, "--", "sh", "-c", KILL)
+        wait_until(
+            "the streams ended", lambda: len(load.ended) >= whole + STREAMS, within_s=AT_ONCE_S
+        )
+        told = load.ended[whole : whole + STREAMS]
+        wait_until("it is not ready", lambda: "1=false" in state(kubectl, pod))
+        release.wait_ready()
+        wait_until("it is back", lambda: "1=true" == state(kubectl, pod), within_s=120)
+        load.wait_live()
+
+    assert [True] * STREAMS == ["engine_crash" in it.failure for it in told]
+    assert_told("A replica restarted: its engine was killed", kubectl("describe", "pod", pod))
+    with release.reached() as url:
+        assert "warm" in chat(url)
+
+
+def state(kubectl: Kubectl, pod: str) -> str:
+    """How often its container was started anew, and whether it is ready."""
+    return kubectl("get", "pod", pod, f"--output=jsonpath={TELL_READY}").strip()
