@@ -56,7 +56,7 @@ class Chart:
         """Every object, in Helm's order. Options: release, kube, folder."""
         done = self._template(values or {}, **options)
         assert 0 == done.returncode, done.stderr
-        return read(done.stdout)
+        return deepcopy(read(done.stdout))  # a test may change what it got
 
     def refusal(self, values: Values, **options: str) -> str:
         done = self._template(values, **options)
