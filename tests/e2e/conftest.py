@@ -55,10 +55,11 @@ def kubeconfig() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def own_cluster(kubeconfig: Path) -> None:
-    """For cases that take for granted how the cluster was made."""
+def own_cluster(kubeconfig: Path) -> Callable[[], None]:
+    """For cases that take for granted how the cluster was made; starts it again where it ended."""
     if GIVEN:
-        pytest.skip("the cluster is one of E2E_KUBECONFIG")
+        pytest.skip("the cluster is the one of E2E_KUBECONFIG")
+    return lambda: _cluster("up", timeout_s=UP_S)
 
 
 @pytest.fixture(scope="session")
@@ -109,6 +110,13 @@ def helm(helm_anywhere: Program, namespace: str) -> Program:
 @pytest.fixture
 def helm4(kubeconfig: Path, namespace: str) -> Program:
     return Program(_program("helm4"), kubeconfig, namespace)
+
+
+@pytest.fixture(params=["helm", "helm4"])
+def either_helm(request: pytest.FixtureRequest) -> Program:
+    """Each Helm that people have."""
+    program: Program = request.getfixturevalue(request.param)
+    return program
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
     for key, value in over.items():
         there = result.get(key)
         inner = isinstance(there, dict) and isinstance(value, Mapping)
-        result[key] = merged(there, value) if inner else deepcopy(value)  # type: ignore[arg-type]
+        result[key] = merged(there, value) if inner else deepcopy(value)
     return result
 
 

@@ -23,7 +23,7 @@ LITTLE: dict[str, Any] = {
 TIGHT: dict[str, Any] = {"config": {"engine": {"kv_memory_limit_mb": 1}}}
 LONG: dict[str, Any] = {"config": {"model": {"max_len": 1_000_000}}}
 CASES = {
-    "The model is not found": HUB,
+    "The hub cannot be reached": HUB,
     "There is too little memory to start": LITTLE,
     "There is too little memory for the KV cache": TIGHT,
     "A setting does not fit the model": LONG,
@@ -59,6 +59,17 @@ def ready(release: Release) -> str:
 
 def seconds(begin: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+
+
+def test_a_node_that_has_too_little_left_is_told(
+    kubectl: Kubectl, release: Release, image: Image
+) -> None:
+    wants = {"resources": {"requests": {"cpu": "900"}, "limits": {"cpu": "900"}}}
+    release.deploy(small(image, modelDefaults=wants))
+    wait_until("it is unschedulable", lambda: "FailedScheduling" in kubectl("events"))
+
+    said = kubectl("describe", "pod", release.pod()["metadata"]["name"])
+    assert_told("A pod is Pending: Insufficient cpu or memory", said)
 
 
 def test_a_secret_that_is_not_there_is_named(

@@ -1,86 +1,24 @@
 """A first installation, by the commands that the chart and the documentation give."""
 
-import os
 import re
-import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
 from e2e.asking import chat, served, wait_for_a_token
-from e2e.clients import FORWARDING, Kubectl, Program
+from e2e.clients import Kubectl, Program
 from e2e.image import Image
 from e2e.releases import CHART, PORT, Release, small
+from e2e.terminal import Terminal, blocks, indented
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300, func_only=True)]
 
 MANIFEST = Path(__file__).parents[2] / "k8s" / "r3mes.yaml"
 CHECKS = ("ready", "chat", "stream", "trace header", "metrics")
 IMAGE_LINE = re.compile(r"image: r3mes:\S+")
-
-
-@pytest.fixture(params=["helm", "helm4"])
-def either_helm(request: pytest.FixtureRequest) -> Program:
-    program: Program = request.getfixturevalue(request.param)
-    return program
-
-
-class Terminal:
-    """Runs commands of a page as they stand there, but for a port that may be in use here."""
-
-    def __init__(self, kubectl: Program, helm: Program) -> None:
-        names = {"kubectl": kubectl.path, "helm": helm.path}
-        functions = [f'{name}() {{ "{path}" "$@"; }}' for name, path in names.items()]
-        self._begin = "; ".join(functions)
-        self._environ = {**os.environ, "KUBECONFIG": str(kubectl.kubeconfig)}
-        self._port = free_port()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
-
-    def __call__(self, line: str) -> str:
-        done = subprocess.run(
-            self._command(line), env=self._environ, capture_output=True, text=True, check=False
-        )
-        assert 0 == done.returncode, done.stdout + done.stderr
-        return done.stdout
-
-    @contextmanager
-    def left_running(self, line: str) -> Iterator[None]:
-        command = self._command(line)
-        command[2] = command[2].replace('{ "', '{ exec "')  # it is the one that is ended
-        with subprocess.Popen(
-            command, env=self._environ, stdout=subprocess.PIPE, text=True
-        ) as process:
-            try:
-                assert process.stdout
-                assert FORWARDING.search(process.stdout.readline())
-                yield
-            finally:
-                process.terminate()
-
-    def _command(self, line: str) -> list[str]:
-        line = line.replace(f" {PORT}:", f" {self._port}:")
-        return ["bash", "-c", f"{self._begin}; {line.replace(f':{PORT}/', f':{self._port}/')}"]
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
-
-
-def commands(notes: str) -> list[str]:
-    """The indented lines, joined where they go on."""
-    lines = re.findall(r"^  (\S.*)", notes.replace("\\\n", " "), re.MULTILINE)
-    return [line for line in lines if line.startswith(("kubectl", "curl", "helm"))]
 
 
 def test_the_defaults_answer_by_the_commands_that_the_notes_give(
@@ -92,7 +30,7 @@ def test_the_defaults_answer_by_the_commands_that_the_notes_give(
 
     assert "" == done.stderr  # neither an error nor a warning
     terminal = Terminal(kubectl, either_helm)
-    rollout, forward, ask, check = commands(done.stdout)
+    rollout, forward, ask, check = indented(done.stdout)
     terminal(rollout)
     with terminal.left_running(forward):
         first = wait_for_a_token(terminal.url) - began
@@ -124,17 +62,17 @@ def test_the_manifests_without_helm_answer(kubectl: Kubectl, image: Image) -> No
 def test_an_api_with_keys_is_open_to_keys_alone(
     kubectl: Kubectl, release: Release, image: Image
 ) -> None:
-    """The way that docs/install.md goes before an ingress."""
-    kubectl("create", "secret", "generic", "keys", "--from-literal=keys=sesame\nsecond")
-    kubectl("create", "secret", "generic", "check-up", "--from-literal=key=second")
-    auth = {"existingSecret": "keys"}
-    done = release.deploy(small(image, auth=auth, test={"existingSecret": "check-up"}))
+    """The Secrets are made as the page about an ingress says."""
+    secrets, *_ = blocks("install.md", "Behind an ingress")
+    Terminal(kubectl, release.helm, {"$(openssl rand -hex 24)": "sesame"})(secrets)
+    auth = {"auth": {"existingSecret": "r3mes-keys"}, "test": {"existingSecret": "r3mes-test-key"}}
+    done = release.deploy(small(image, **auth))
     release.wait_ready()
 
     assert "" == done.stderr
     with release.reached() as url:
         assert "warm" in chat(url, key="sesame")
-        with pytest.raises(Exception, match="401 Unauthorized"):
+        with pytest.raises(httpx.HTTPStatusError, match="401 Unauthorized"):
             chat(url)
     report = release.helm("test", "r3mes", "--logs")
     assert len(CHECKS) == len(re.findall(r"\spassed\s", report))

@@ -45,7 +45,9 @@ def test_no_choice_of_values_is_warned_of(
     kubectl: Kubectl, helm: Program, image: Image, namespace: str
 ) -> None:
     values = json.dumps(merged(small(image), EVERYTHING))
-    rendered = helm("template", "r3mes", str(CHART), "--values", "-", given=values)
+    version = json.loads(kubectl("version", "--output=json"))["serverVersion"]["gitVersion"]
+    rendering = ("template", "r3mes", str(CHART), "--kube-version", version, "--values", "-")
+    rendered = helm(*rendering, given=values)
     done = kubectl.attempt("apply", "--dry-run=server", "--filename", "-", given=rendered)
 
     assert (0, "") == (done.returncode, done.stderr)

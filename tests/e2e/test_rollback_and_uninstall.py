@@ -9,6 +9,7 @@ from e2e.clients import Kubectl, Program, wait_until
 from e2e.image import Image
 from e2e.load import address_of, running_load
 from e2e.releases import Release, small
+from e2e.terminal import Terminal, blocks
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300, func_only=True)]
 
@@ -22,11 +23,9 @@ WHOLE = {
 COMES_AND_GOES = ("events", "leases", "pods.metrics.k8s.io")  # as the cluster itself makes them
 
 
-@pytest.fixture(params=["helm", "helm4"])
-def either(request: pytest.FixtureRequest, kubectl: Kubectl) -> Release:
-    """The release by each Helm that people have."""
-    program: Program = request.getfixturevalue(request.param)
-    return Release("r3mes", program, kubectl)
+@pytest.fixture
+def either(either_helm: Program, kubectl: Kubectl) -> Release:
+    return Release("r3mes", either_helm, kubectl)
 
 
 def test_a_rollback_from_a_version_that_cannot_start_loses_nothing(
@@ -84,7 +83,6 @@ def test_nothing_is_left_of_a_release(
     assert {"deployment", "service", "ingress", "configmap", "poddisruptionbudget"} < kinds
 
     either.helm("test", "r3mes")
-    either.helm("uninstall", "r3mes")
-    # The pod of `helm test` stays for its log, as docs/install.md says; so does its command.
-    admin.within(namespace)("delete", "pod", "--selector=app.kubernetes.io/component=test")
+    [uninstall] = blocks("install.md", "Uninstall")
+    Terminal(either.kubectl, either.helm)(uninstall)
     wait_until("all of it is gone", lambda: inventory(admin, namespace) == before, within_s=90)

@@ -1,4 +1,4 @@
-"""A stand-in for the model hub on loopback: it serves folders as repositories, whole or in part.
+"""A stand-in for the model hub on this machine: it serves folders as repositories, whole or in part.
 
 Speaks what `huggingface_hub` asks: the revision's info, the tree, and files with their hashes.
 """
@@ -21,8 +21,8 @@ class StandInHub(ThreadingHTTPServer):
 
     daemon_threads = False
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answers)
+    def __init__(self, host: str) -> None:
+        super().__init__((host, 0), Answers)
         self.repositories: dict[str, Path] = {}
         self.gated: set[str] = set()
         self.token: str | None = None
@@ -31,7 +31,7 @@ class StandInHub(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"http://{self.server_address[0]}:{self.server_port}"
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -112,8 +112,8 @@ def _digest(content: bytes) -> str:
 
 
 @contextmanager
-def stand_in_hub() -> Iterator[StandInHub]:
-    hub = StandInHub()
+def stand_in_hub(host: str = "127.0.0.1") -> Iterator[StandInHub]:
+    hub = StandInHub(host)
     thread = threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
