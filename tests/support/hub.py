@@ -1,4 +1,4 @@
-"""A stand-in for the model hub on this machine: it serves folders as repositories, whole or in part.
+"""A stand-in for the model hub on this machine: folders as repositories, whole or in part.
 
 Speaks what `huggingface_hub` asks: the revision's info, the tree, and files with their hashes.
 """
