@@ -1,5 +1,6 @@
 """What clients see while a replica shuts down in order."""
 
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from collections.abc import Callable
 import httpx
 
 from support.completions import DONE, body, complete, error_code, stream
+from support.raw_http import Connection
 from support.replica import PLAIN, Replica, wait_for
 
 Start = Callable[..., Replica]
@@ -43,6 +45,30 @@ def test_a_drain_serves_while_it_lingers_then_refuses_and_lets_streams_finish(
     assert DONE == done
     assert 0 == replica.wait_end()
     replica.assert_no_process_left()
+
+
+def test_a_stream_that_began_before_the_drain_takes_its_connection_with_it(
+    start_replica: Start,
+) -> None:
+    """Its head said nothing, and the next request on it would be refused."""
+    replica = start_replica({**SLOW, "drain.linger_s": 0}).wait_ready()
+    asked = json.dumps(body(max_tokens=50, stream=True)).encode()
+    head = f"POST {PATH} HTTP/1.1\r\nHost: r\r\nContent-Type: application/json\r\n"
+    length = f"Content-Length: {len(asked)}\r\n\r\n"
+
+    with (
+        stream(replica, max_tokens=200) as longer,
+        Connection(int(replica.url.rpartition(":")[2])) as connection,
+    ):
+        connection.send(head.encode(), length.encode(), asked).more()
+        replica.send(signal.SIGTERM)
+        while connection.more():
+            pass  # a socket that stays open ends the test by its timeout
+        assert "connection: close" not in connection.received.decode().lower()
+        assert connection.received.endswith(b"\r\n0\r\n\r\n")
+        assert "draining" == replica.probe("/livez").json()["phase"]  # it is not at its end yet
+        assert DONE == longer.rest()[-1]
+    assert 0 == replica.wait_end()
 
 
 def refusal(replica: Replica) -> httpx.Response | None:

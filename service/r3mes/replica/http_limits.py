@@ -28,7 +28,7 @@ from r3mes.errors import (
     RequestTimeout,
     RequestTooLarge,
 )
-from r3mes.replica.edge import REFUSAL, UNREADABLE
+from r3mes.replica.edge import LAST, REFUSAL, UNREADABLE
 from r3mes.replica.soft_close import SoftCloseTransport
 from r3mes.settings import ServerSettings
 
@@ -171,6 +171,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self.active = cycle
         super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        if self.active is not None and self.active.scope["state"].get(LAST):
+            self.transport.close()
+        super().on_response_complete()
 
     def _should_upgrade(self) -> bool:
         return False  # an upgrade nobody offers is an ordinary request
