@@ -9,6 +9,7 @@ import argparse
 import http.client
 import itertools
 import json
+import select
 import sys
 import threading
 import time
@@ -91,6 +92,7 @@ class Client:
             stopping.wait(AFTER_FAILURE_S)
 
     def _ask(self, stream: Stream) -> None:
+        self._leave_what_was_closed()
         self._connection.request("POST", PATH, body=self._body(), headers=self._headers)
         with self._connection.getresponse() as response:
             if response.status != http.client.OK:
@@ -98,6 +100,12 @@ class Client:
             while part := response.read1(65536):
                 stream.take(part)
         check(bytes(stream.body), tokens=self._tokens)
+
+    def _leave_what_was_closed(self) -> None:
+        """As every pool of connections does before it uses one again."""
+        socket = self._connection.sock
+        if socket is not None and select.select([socket], [], [], 0)[0]:
+            self._connection.close()
 
     def _body(self) -> str:
         return json.dumps(
