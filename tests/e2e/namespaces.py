@@ -17,6 +17,6 @@ def new_namespace(admin: Kubectl) -> Iterator[str]:
     try:
         yield name
     finally:
-        admin("delete", "namespace", name, "--wait=false")
+        admin("delete", "namespace", name, "--wait=false", "--ignore-not-found")
         admin.within(name)("delete", "pods", "--all", "--grace-period=1", "--wait=false")
         admin("wait", "--for=delete", f"namespace/{name}", "--timeout=120s")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from e2e.clients import Kubectl, Refused, wait_until
-from e2e.cluster import gpus, images
+from e2e.cluster import gpus, images, nodes, processes
 from e2e.cluster.addresses import NODES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("own_cluster"), pytest.mark.timeout(300)]
@@ -20,11 +20,12 @@ http.server.test(http.server.SimpleHTTPRequestHandler, port=8000)
 """
 ASK = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read().decode())"
 REACH = "import socket, sys; socket.create_connection((sys.argv[1], 443), timeout=5)"
+KILLED = ("kubelet-node-1", "containerd-node-1", "apiserver", "etcd")
 WEB = "http://web:8000/hostname"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _images(own_cluster: None, load_images: Callable[..., None]) -> None:
+def _images(own_cluster: Callable[[], None], load_images: Callable[..., None]) -> None:
     load_images(images.base())
 
 
@@ -141,6 +142,17 @@ def test_a_drained_node_keeps_the_budget_and_comes_back(servers: Kubectl) -> Non
         assert [NODES[0].name] * 2 == nodes_of(servers)
     finally:
         servers("uncordon", last)
+
+
+def test_what_a_killed_cluster_left_goes_with_the_next_start(
+    servers: Kubectl, own_cluster: Callable[[], None]
+) -> None:
+    for name in KILLED:
+        processes.kill(name)
+    own_cluster()
+
+    assert [] == servers.items("pods", "--all-namespaces")
+    assert [] == [word for node in NODES for word in nodes.ctr(node, "tasks", "ls", "-q").split()]
 
 
 @pytest.fixture

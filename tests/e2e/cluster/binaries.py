@@ -70,8 +70,7 @@ EXTRAS = (
 def build(builds: tuple[Build, ...] = BUILDS) -> dict[str, float]:
     """Makes what is missing; the seconds that each build took."""
     BIN.mkdir(parents=True, exist_ok=True)
-    with alone("build"):
-        return {it.folder: _build(it) for it in builds}
+    return {it.folder: _build(it) for it in builds}
 
 
 def missing(builds: tuple[Build, ...] = BUILDS) -> list[str]:
@@ -84,14 +83,19 @@ def _is_built(it: Build) -> bool:
 
 def _build(it: Build) -> float:
     started = time.monotonic()
-    if not _is_built(it):
-        _compile(it)
+    with alone(f"build-{it.folder}"):
+        if not _is_built(it):
+            _compile(it)
+        _link(it)
+    return time.monotonic() - started
+
+
+def _link(it: Build) -> None:
     for name in it.programs:
         link = BIN / f".{name}"
         link.unlink(missing_ok=True)
         link.symlink_to(BUILT / it.key() / name)
         link.replace(BIN / name)
-    return time.monotonic() - started
 
 
 def _compile(it: Build) -> None:

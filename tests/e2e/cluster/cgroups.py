@@ -3,6 +3,7 @@
 Version 1 has a tree for each controller, and a kubelet wants its root in every one of them.
 """
 
+import signal
 from pathlib import Path
 
 from e2e.cluster import processes
@@ -25,7 +26,7 @@ def end_all(name: str) -> None:
     for tree in _trees():
         for file in (tree / name.strip("/")).rglob("cgroup.procs"):
             for pid in _read(file):
-                processes.kill(int(pid))
+                processes.send(int(pid), signal.SIGKILL)
 
 
 def is_empty(name: str) -> bool:

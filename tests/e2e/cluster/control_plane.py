@@ -11,7 +11,7 @@ from e2e.cluster.places import BIN, DISK
 ETCD = "http://127.0.0.1:12379"
 ETCD_PEERS = "http://127.0.0.1:12380"
 API_S = 60
-NAMES = ("coredns", "kube-proxy", "scheduler", "controller-manager", "apiserver", "etcd")  # to end
+CLIENTS = ("coredns", "kube-proxy", "scheduler", "controller-manager")  # of the API server
 
 
 def start() -> None:

@@ -85,7 +85,7 @@ def _start() -> None:
 
 
 def is_up() -> bool:
-    expected = {*control_plane.NAMES} | {
+    expected = {*control_plane.CLIENTS, "apiserver", "etcd"} | {
         f"{kind}-{node.name}" for node in NODES for kind in ("containerd", "kubelet")
     }
     return all(processes.is_running(name) for name in expected) and _nodes_are_ready()
@@ -107,7 +107,9 @@ def _clean() -> None:
         nodes.end_kubelet(node)
     for node in NODES:
         nodes.end_containerd(node)
-    processes.end(*control_plane.NAMES)
+    processes.end(*control_plane.CLIENTS)
+    processes.end("apiserver")
+    processes.end("etcd")
     processes.end(*processes.kept())
     if shutil.which("iptables"):
         network.down()

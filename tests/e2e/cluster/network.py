@@ -19,6 +19,7 @@ RULES = (  # the last one stands first
     f"FORWARD --source {PODS} ! --destination {PODS} --jump REJECT",
     f"FORWARD --source {PODS} --destination {PODS} --jump ACCEPT",
 )
+KEPT = Path("/var/lib/cni/results")  # of networks of containers; a killed one's would stay
 TABLES = ("filter", "nat", "mangle")
 
 
@@ -43,7 +44,8 @@ def down() -> None:
     for node in NODES:
         if Path("/sys/class/net", node.bridge).exists():
             _run("ip", "link", "delete", node.bridge)
-        for left in Path("/var/lib/cni/results").glob(f"{node.bridge}-*"):
+    for left in KEPT.glob("*"):
+        if str(RUN) in left.read_text():
             left.unlink()
     if BEFORE.is_file():
         FORWARD.write_text(BEFORE.read_text())

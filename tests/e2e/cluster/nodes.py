@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -56,8 +57,8 @@ def start_containerd(node: Node) -> None:
         )
     )
     _run_containerd(node)
-    if left := ctr(node, "containers", "ls", "-q").split():
-        ctr(node, "containers", "rm", *left)
+    if ctr(node, "containers", "ls", "-q"):
+        _remove_containers(node)
         processes.end(_containerd(node))
         _run_containerd(node)  # it reads at its start alone which containers there are
 
@@ -85,7 +86,7 @@ def end_containerd(node: Node) -> None:
         _remove_containers(node)
     processes.end(_containerd(node))
     for pid in _shims(node):
-        processes.kill(pid)
+        processes.send(pid, signal.SIGKILL)
     processes.wait(
         f"the processes of {node.name} to end",
         lambda: cgroups.is_empty(node.cgroup) and not _shims(node),
@@ -95,22 +96,30 @@ def end_containerd(node: Node) -> None:
 
 
 def ctr(node: Node, *arguments: str) -> str:
-    done = subprocess.run(
-        ["ctr", "--address", str(node.socket), "--namespace", "k8s.io", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = subprocess.run(_ctr(node, *arguments), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"ctr {' '.join(arguments)} on {node.name}: {done.stderr.strip()}")
     return done.stdout
 
 
+def _ctr(node: Node, *arguments: str) -> list[str]:
+    return ["ctr", "--address", str(node.socket), "--namespace", "k8s.io", *arguments]
+
+
 def _remove_containers(node: Node) -> None:
-    if tasks := ctr(node, "tasks", "ls", "-q").split():
-        ctr(node, "tasks", "rm", "--force", *tasks)
-    if left := ctr(node, "containers", "ls", "-q").split():
-        ctr(node, "containers", "rm", *left)
+    processes.wait(
+        f"the containers of {node.name} to go",
+        lambda: _removed(node, "tasks", "--force") and _removed(node, "containers"),
+        within_s=END_S,
+    )
+
+
+def _removed(node: Node, kind: str, *flags: str) -> bool:
+    """Whether none is left; one that goes by itself meanwhile is no failure."""
+    left = ctr(node, kind, "ls", "-q").split()
+    if left:
+        subprocess.run(_ctr(node, kind, "rm", *flags, *left), capture_output=True, check=False)
+    return not left
 
 
 def _run_containerd(node: Node) -> None:

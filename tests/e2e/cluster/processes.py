@@ -53,6 +53,11 @@ def kept() -> list[str]:
     return sorted(file.name for file in PIDS.iterdir()) if PIDS.is_dir() else []
 
 
+def kill(name: str) -> None:
+    """As a crash would."""
+    _signal(name, signal.SIGKILL)
+
+
 def wait(what: str, is_so: Callable[[], bool], *, within_s: float, process: str = "") -> None:
     """Until it is so; a process that ended meanwhile is not waited for."""
     deadline = time.monotonic() + within_s
@@ -69,19 +74,17 @@ def last_words(name: str) -> str:
     return "\n".join((LOGS / f"{name}.log").read_text(errors="replace").splitlines()[-15:])
 
 
-def kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
 def _signal(name: str, number: signal.Signals) -> None:
     if pid := _pid(name):
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            return
+        send(pid, number)
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """To a process that may have ended by itself."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
 
 
 def _pid(name: str) -> int | None:
