@@ -304,3 +304,13 @@ def test_a_server_may_allow_fewer_alternatives() -> None:
     with pytest.raises(InvalidRequest) as caught:
         body.check(LimitSettings(max_logprobs=5))
     assert "top_logprobs" == caught.value.param
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit"),
+    [({}, None), ({"max_tokens": 3}, 3), ({"max_completion_tokens": 4, "max_tokens": 3}, 4)],
+)
+def test_the_limit_that_was_asked_for_is_the_newer_field_s(
+    fields: dict[str, int], limit: int | None
+) -> None:
+    assert limit == parse(**fields).asked_limit()

@@ -146,3 +146,9 @@ def test_a_server_may_allow_fewer_alternatives(field: str) -> None:
 def test_a_body_is_an_object() -> None:
     with pytest.raises(ValidationError):
         CompletionBody.model_validate([1])
+
+
+def test_what_is_within_a_server_s_limits_is_accepted() -> None:
+    body = CompletionBody.model_validate({"prompt": ["a", "b"], "logprobs": 5})
+
+    body.check(LimitSettings(max_logprobs=5, max_prompts=2))
