@@ -13,6 +13,7 @@ import pytest
 
 from e2e.clients import Kubectl, Program
 from e2e.cluster import binaries, lifecycle, packages
+from e2e.cluster.locks import Users
 from e2e.cluster.places import BIN, KUBECONFIG
 from e2e.cluster.unfit import EXIT_CODE
 from e2e.image import Image, build, named
@@ -40,18 +41,26 @@ def _cluster(command: str, *arguments: str, timeout_s: float) -> None:
 
 
 @pytest.fixture(scope="session")
-def kubeconfig() -> Iterator[Path]:
+def users() -> Iterator[Users]:
+    if reason := lifecycle.refuse_this_machine():
+        pytest.skip(reason)
+    with Users() as users:
+        yield users
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(request: pytest.FixtureRequest) -> Iterator[Path]:
     if GIVEN:
         yield Path(GIVEN)
         return
-    if reason := lifecycle.refuse_this_machine():
-        pytest.skip(reason)
+    users: Users = request.getfixturevalue("users")
     packages.extend_path()
     was_up = lifecycle.is_up()
     _cluster("up", timeout_s=UP_S)
     yield KUBECONFIG
-    if not was_up:
-        _cluster("down", timeout_s=DOWN_S)
+    with users.kept_away() as nobody_else:
+        if nobody_else and not was_up:
+            _cluster("down", timeout_s=DOWN_S)
 
 
 @pytest.fixture(scope="session")
