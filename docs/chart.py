@@ -21,7 +21,11 @@ OLDEST = "1.29.0"  # of Chart.yaml; the plain manifests run from there on
 TABLE = re.compile(r"(?<=<!-- values -->\n).*(?=<!-- /values -->)", re.DOTALL)
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 OWNED = ("api_keys", "api_keys_file", "termination_log", "model.source", "model.revision")
-OWNED += ("server.host", "server.port")
+OWNED += ("server.port",)
+ADDRESS = {
+    "enum": ["0.0.0.0", "::"],  # noqa: S104 - of a pod, around which policies stand
+    "description": "`::` where pods have IPv6 addresses alone.",
+}
 HOST = {
     "type": "object",
     "additionalProperties": False,
@@ -127,6 +131,7 @@ def config() -> dict[str, Any]:
         section, _, name = path.rpartition(".")
         inside = made["properties"][section] if section else made
         inside["properties"][name] = {"description": "Set by the chart: refused here."}
+    made["properties"]["server"]["properties"]["host"] = ADDRESS
     return tidy(made)
 
 

@@ -73,6 +73,7 @@ TO: dict[str, Any] = {
     "modelDefaults.shmSize": "3Gi",
     "modelDefaults.cache.size": "3Gi",
     "modelDefaults.shutdown.gracePeriodSeconds": 500,
+    "modelDefaults.env": [{"name": "HTTPS_PROXY", "value": "http://proxy"}],
     "modelDefaults.config": {"engine": {"max_batch": 8}},
     "modelDefaults.resources.requests": {"cpu": "3"},
     "modelDefaults.resources.limits": {"cpu": "3"},

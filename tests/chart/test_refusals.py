@@ -91,9 +91,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"config": {"server": {"port": 80}}},
         "config.server.port is set by the chart. Use service.port.",
     ),
-    "an address among the settings": (
-        {"config": {"server": {"host": "::"}}},
-        "config.server.host is set by the chart.",
+    "an address that nobody outside the pod reaches": (
+        {"config": {"server": {"host": "127.0.0.1"}}},
+        "'/config/server/host': value must be one of '0.0.0.0', '::'",
+    ),
+    "a setting among the variables": (
+        model(env=[{"name": "R3MES_ENGINE__MAX_BATCH", "value": "8"}]),
+        "model m: env has R3MES_ENGINE__MAX_BATCH; settings of R3MES belong in config.",
+    ),
+    "a host that stands twice": (
+        {**ALLOWED, "ingress": {"enabled": True, "hosts": [{"host": "a.x"}, {"host": "a.x"}]}},
+        'ingress.hosts: "a.x" stands twice; a host leads to one model.',
     ),
     "keys among the settings": (
         {"config": {"api_keys": "secret"}},
@@ -137,6 +145,13 @@ def test_an_older_cluster_is_refused(chart: Chart) -> None:
 
     assert "requires kubeVersion: >=1.29.0-0" in said
     assert [] != chart.render(kube="1.29.0-eks-1")
+
+
+def test_an_image_volume_is_refused_where_no_cluster_has_them(chart: Chart) -> None:
+    image = model(source={"oci": {"reference": "weights:1"}})
+
+    assert "Kubernetes v1.30.4 has none: 1.31 is the first" in chart.refusal(image, kube="1.30.4")
+    assert [] != chart.render(image, kube="1.31.0")
 
 
 def test_lint_finds_nothing(each_chart: Chart) -> None:

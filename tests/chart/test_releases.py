@@ -28,6 +28,17 @@ def test_two_models_of_a_release_share_no_pods(chart: Chart) -> None:
     assert [["a"], ["b"]] * 2 == found  # two Deployments, two Services
 
 
+def test_names_that_yaml_takes_for_numbers_or_truth_stay_names(chart: Chart) -> None:
+    models = [{"name": name} for name in ("7", "true", "null")]
+    values = {"fullnameOverride": "llm", "nameOverride": "0", "models": models}
+
+    things = chart.render(values, release="12")
+
+    labels = [thing["metadata"]["labels"] for thing in things] + pod_labels(things)
+    selected_by = selectors(things)
+    assert {str} == {type(it) for each in labels + selected_by for it in each.values()}
+
+
 def test_a_release_that_holds_the_name_is_not_named_twice(chart: Chart) -> None:
     assert "my-r3mes-m" in {name for _, name in names(chart.render(model(), release="my-r3mes"))}
     assert "my-r3mes-m" in {name for _, name in names(chart.render(model(), release="my"))}

@@ -101,6 +101,21 @@ def test_a_device_that_the_config_names_stands(chart: Chart) -> None:
     assert "cpu" == environment_of(things)["R3MES_MODEL__DEVICE"]
 
 
+# Security.
+
+
+def test_the_user_may_be_left_to_the_cluster_and_the_root_be_writable(chart: Chart) -> None:
+    things = chart.render({"security": {"user": None, "readOnlyRoot": False}})
+
+    for pod in [pod_of(things), only(things, "Pod")]:
+        assert pod["spec"]["securityContext"].pop("runAsNonRoot") is True
+        kept = {"fsGroupChangePolicy", "seccompProfile"}
+        assert kept == set(pod["spec"]["securityContext"])
+        [container] = pod["spec"]["containers"]
+        assert container["securityContext"]["readOnlyRootFilesystem"] is False
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+
+
 # Settings.
 
 
@@ -138,6 +153,23 @@ def test_a_zero_of_an_entry_goes_over_the_default(chart: Chart) -> None:
 
     assert 0 == only(things, "Deployment")["spec"]["replicas"]
     assert [] == of_kind(things, "Pod")  # nothing there that `helm test` could ask
+
+
+def test_variables_of_ones_own_come_first_and_not_in_place_of_the_charts(chart: Chart) -> None:
+    node = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}
+    collector = {"telemetry": {"otlp_endpoint": "http://$(NODE):4318"}}
+
+    env = container_of(chart.render(model(env=[node], config=collector)))["env"]
+
+    assert node == env[0]  # so that it is known where a setting names it
+    assert {"name": "R3MES_TELEMETRY__OTLP_ENDPOINT", "value": "http://$(NODE):4318"} in env
+
+
+def test_a_replica_listens_on_ipv6_where_asked(chart: Chart) -> None:
+    both = environment_of(chart.render({"config": {"server": {"host": "::"}}}))
+
+    assert "::" == both["R3MES_SERVER__HOST"]
+    assert "0.0.0.0" == environment_of(chart.render())["R3MES_SERVER__HOST"]  # noqa: S104
 
 
 def test_keys_come_from_a_file_of_the_secret(chart: Chart) -> None:

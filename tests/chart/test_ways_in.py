@@ -79,6 +79,8 @@ def test_without_keys_a_way_in_needs_to_be_allowed(chart: Chart) -> None:
 
 # The network.
 
+DNS = [53, 53, 5353, 5353]
+
 
 def egress_ports(things: list[dict[str, Any]], name: str = "r3mes-m") -> list[list[int]]:
     [policy] = [each for each in of_kind(things, "NetworkPolicy") if named(each) == name]
@@ -88,13 +90,13 @@ def egress_ports(things: list[dict[str, Any]], name: str = "r3mes-m") -> list[li
 def test_a_pod_reaches_dns_and_its_hub_and_its_collector_and_no_more(chart: Chart) -> None:
     collector = {"telemetry": {"otlp_endpoint": "http://collector.observe:4318"}}
 
-    assert [[53, 53]] == egress_ports(chart.render(model()))
+    assert [DNS] == egress_ports(chart.render(model()))
     hub = model(source={"hub": {"id": "org/name"}})
-    assert [[53, 53], [443]] == egress_ports(chart.render(hub))
+    assert [DNS, [443]] == egress_ports(chart.render(hub))
     mirror = model(source={"hub": {"id": "org/name", "endpoint": "http://mirror:8080/x"}})
-    assert [[53, 53], [8080]] == egress_ports(chart.render(mirror))
+    assert [DNS, [8080]] == egress_ports(chart.render(mirror))
     traced = model(config=collector)
-    assert [[53, 53], [4318]] == egress_ports(chart.render(traced))
+    assert [DNS, [4318]] == egress_ports(chart.render(traced))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_the_port_of_an_address_is_what_it_names_or_implies(
 ) -> None:
     traced = model(config={"telemetry": {"otlp_endpoint": address}})
 
-    assert [[53, 53], [port]] == egress_ports(chart.render(traced))
+    assert [DNS, [port]] == egress_ports(chart.render(traced))
 
 
 def test_requests_come_from_the_namespace_and_where_asked_from_controllers(chart: Chart) -> None:
@@ -123,6 +125,27 @@ def test_requests_come_from_the_namespace_and_where_asked_from_controllers(chart
     assert base == peers()
     assert base + network["allowFromController"] == peers(ingress=ingress)
     assert base + network["allowFromPrometheus"] == peers(podMonitor={"enabled": True})
+
+
+@pytest.mark.parametrize("nobody", [[], None])
+def test_no_peers_are_nobody(chart: Chart, nobody: list[Any] | None) -> None:
+    lists = [name for name in DEFAULTS["networkPolicy"] if name.startswith("allow")]
+    values = {
+        **model(source={"hub": {"id": "org/name"}}),
+        "config": {"telemetry": {"otlp_endpoint": "http://collector:4318"}},
+        "auth": {"allowAnonymous": True},
+        "ingress": {"enabled": True, "hosts": [{"host": "a.x"}]},
+        "podMonitor": {"enabled": True},
+        "networkPolicy": dict.fromkeys(lists, nobody),
+    }
+
+    things = chart.render(values)
+
+    [policy] = [each for each in of_kind(things, "NetworkPolicy") if named(each) == "r3mes-m"]
+    assert ["Ingress", "Egress"] == policy["spec"]["policyTypes"]
+    assert not policy["spec"]["egress"]
+    [rule] = policy["spec"]["ingress"]
+    assert 1 == len(rule["from"])  # the pods of helm test
 
 
 def test_network_policies_can_be_left_out(chart: Chart) -> None:

@@ -14,7 +14,6 @@
 {{- end }}
 {{- end }}
 {{- $own := dict
-  "R3MES_SERVER__HOST" "0.0.0.0"
   "R3MES_SERVER__PORT" "8000"
   "R3MES_TERMINATION_LOG" "/dev/termination-log"
   "R3MES_MODEL__SOURCE" (include "r3mes.source" $model)
@@ -34,7 +33,7 @@
 {{- if .root.Values.auth.existingSecret }}
 {{- $_ := set $own "R3MES_API_KEYS_FILE" (printf "/etc/r3mes/keys/%s" .root.Values.auth.secretKey) }}
 {{- end }}
-{{- $unlessSet := dict }}
+{{- $unlessSet := dict "R3MES_SERVER__HOST" "0.0.0.0" }}
 {{- if gt (int $model.gpu.count) 0 }}{{ $_ := set $unlessSet "R3MES_MODEL__DEVICE" "cuda" }}{{ end }}
 {{- if or $model.source.pvc.claimName $model.source.oci.reference }}{{ $_ := set $unlessSet "R3MES_MODEL__NAME" $model.name }}{{ end }}
 {{- merge $own $env $unlessSet | toJson }}

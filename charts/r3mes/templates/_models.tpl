@@ -58,10 +58,16 @@
 {{- if not $way.hosts }}
 {{- fail (printf "%s.enabled: %s.hosts is empty; name at least one, such as [{host: chat.example.org}]." $key $key) }}
 {{- end }}
+{{- $hosts := list }}
 {{- range $way.hosts }}
+{{- $host := .host | default "" }}
+{{- if has $host $hosts }}
+{{- fail (printf "%s.hosts: %q stands twice; a host leads to one model." $key $host) }}
+{{- end }}
+{{- $hosts = append $hosts $host }}
 {{- if not .model }}
 {{- if gt (len $names) 1 }}
-{{- fail (printf "%s.hosts: %q names no model, and there are several: %s." $key (.host | default "") (join ", " $names)) }}
+{{- fail (printf "%s.hosts: %q names no model, and there are several: %s." $key $host (join ", " $names)) }}
 {{- end }}
 {{- else if not (has .model $names) }}
 {{- fail (printf "%s.hosts: there is no model %q; models has %s." $key .model (join ", " $names)) }}
@@ -99,6 +105,14 @@
 {{- if gt (len $sources) 1 }}
 {{- fail (printf "%s: source has %s; a model comes from one of them." $where (join " and " $sources)) }}
 {{- end }}
+{{- if and $model.source.oci.reference (semverCompare "<1.31.0-0" .root.Capabilities.KubeVersion.Version) }}
+{{- fail (printf "%s: source.oci needs image volumes, and Kubernetes %s has none: 1.31 is the first, with the feature gate ImageVolume." $where .root.Capabilities.KubeVersion.Version) }}
+{{- end }}
+{{- range $model.env }}
+{{- if hasPrefix "R3MES_" .name }}
+{{- fail (printf "%s: env has %s; settings of R3MES belong in config." $where .name) }}
+{{- end }}
+{{- end }}
 {{- include "r3mes.refuseConfig" . }}
 {{- $least := addf $model.shutdown.preStopSeconds (dig "drain" "timeout_s" 90 $model.config) }}
 {{- if and $model.shutdown.gracePeriodSeconds (lt (float64 $model.shutdown.gracePeriodSeconds) $least) }}
@@ -114,7 +128,6 @@
   "termination_log" "nothing: the pod's termination message is always written"
   "model.source" "source of the model"
   "model.revision" "source.hub.revision of the model"
-  "server.host" "nothing: a pod listens on its address"
   "server.port" "service.port" }}
 {{- range $path, $value := $instead }}
 {{- $parts := splitList "." $path }}

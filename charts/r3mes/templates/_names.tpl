@@ -22,8 +22,8 @@
 
 {{/* What the selectors of the release's pods have in common. */}}
 {{- define "r3mes.releaseLabels" -}}
-app.kubernetes.io/name: {{ include "r3mes.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "r3mes.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "r3mes.labels" -}}
@@ -37,13 +37,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "r3mes.selector" -}}
 {{ include "r3mes.releaseLabels" .root }}
 app.kubernetes.io/component: model
-r3mes.io/model: {{ .model.name }}
+r3mes.io/model: {{ .model.name | quote }}
 {{- end }}
 
 {{- define "r3mes.modelLabels" -}}
 {{ include "r3mes.labels" .root }}
 app.kubernetes.io/component: model
-r3mes.io/model: {{ .model.name }}
+r3mes.io/model: {{ .model.name | quote }}
 {{- end }}
 
 {{- define "r3mes.image" -}}

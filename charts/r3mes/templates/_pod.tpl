@@ -8,16 +8,16 @@ automountServiceAccountToken: false
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ include "r3mes.grace" $model }}
 securityContext:
-  {{- include "r3mes.podSecurity" . | nindent 2 }}
+  {{- include "r3mes.podSecurity" $root | nindent 2 }}
 {{- with $root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $model.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with $model.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with $model.nodeSelector }}
 nodeSelector:
@@ -55,6 +55,9 @@ ports:
   - name: http
     containerPort: 8000
 env:
+  {{- with $model.env }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
   {{- range $name, $value := include "r3mes.env" . | fromJson }}
   - name: {{ $name }}
     value: {{ $value | quote }}
@@ -63,8 +66,8 @@ env:
   - name: HF_TOKEN
     valueFrom:
       secretKeyRef:
-        name: {{ $model.source.hub.tokenSecret.name }}
-        key: {{ $model.source.hub.tokenSecret.key }}
+        name: {{ $model.source.hub.tokenSecret.name | quote }}
+        key: {{ $model.source.hub.tokenSecret.key | quote }}
   {{- end }}
 startupProbe:
   httpGet:
@@ -103,7 +106,7 @@ terminationMessagePolicy: FallbackToLogsOnError
 resources:
   {{- include "r3mes.resources" $model | nindent 2 }}
 securityContext:
-  {{- include "r3mes.containerSecurity" . | nindent 2 }}
+  {{- include "r3mes.containerSecurity" $root | nindent 2 }}
 volumeMounts:
   - name: tmp
     mountPath: /tmp
@@ -131,7 +134,7 @@ volumeMounts:
 - name: cache
   {{- if $model.cache.existingClaim }}
   persistentVolumeClaim:
-    claimName: {{ $model.cache.existingClaim }}
+    claimName: {{ $model.cache.existingClaim | quote }}
   {{- else }}
   emptyDir:
     sizeLimit: {{ $model.cache.size }}
@@ -143,18 +146,18 @@ volumeMounts:
 {{- if $model.source.pvc.claimName }}
 - name: model
   persistentVolumeClaim:
-    claimName: {{ $model.source.pvc.claimName }}
+    claimName: {{ $model.source.pvc.claimName | quote }}
     readOnly: true
 {{- else if $model.source.oci.reference }}
 - name: model
   image:
-    reference: {{ $model.source.oci.reference }}
+    reference: {{ $model.source.oci.reference | quote }}
     pullPolicy: {{ $model.source.oci.pullPolicy }}
 {{- end }}
 {{- with .root.Values.auth.existingSecret }}
 - name: keys
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
     defaultMode: 0440
 {{- end }}
 {{- end }}

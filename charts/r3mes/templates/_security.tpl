@@ -1,10 +1,12 @@
-{{/* What the restricted Pod Security level asks for, and a read-only root beyond it. */}}
+{{/* What the restricted Pod Security level asks for, and a read-only root beyond it: the root context. */}}
 
 {{- define "r3mes.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
+{{- with .Values.security.user }}
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+fsGroup: {{ . }}
+{{- end }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile:
   type: RuntimeDefault
@@ -12,7 +14,7 @@ seccompProfile:
 
 {{- define "r3mes.containerSecurity" -}}
 allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
+readOnlyRootFilesystem: {{ .Values.security.readOnlyRoot }}
 capabilities:
   drop: [ALL]
 {{- end }}
