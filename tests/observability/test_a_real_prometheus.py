@@ -9,11 +9,7 @@ import pytest
 from support import observability
 from support.prometheus import JOB, Prometheus, free_port, running_prometheus
 from support.replica import Replica, wait_for
-
-WATCH_S = 60
-# What holds under a load that no replica could carry; what may, as fast as the machine is.
-TRUE = {"R3mesPreemptions", "R3mesQueueDeep", "R3mesRequestsRefused"}
-OPEN = {"R3mesCacheFull", "R3mesSlowFirstToken"}
+from support.watching import WATCH_S, assert_alerts_are_right, assert_every_panel_has_data
 
 
 @pytest.fixture(scope="module")
@@ -35,53 +31,12 @@ def prometheus(
 
 
 def test_every_query_returns_data_under_load(prometheus: Prometheus) -> None:
-    silent = {
-        f"{title}: {query}": observability.chosen(query, interval="15s")
-        for title, queries in observability.panels().items()
-        for query in queries
-    }
-
-    def answered() -> bool:
-        for place, query in list(silent.items()):
-            if numbers(prometheus.query(query)):
-                del silent[place]
-        return not silent
-
-    try:
-        wait_for(answered, "data", within=WATCH_S)
-    finally:
-        assert [] == list(silent)
-    assert_variables_know_it(prometheus)
-    assert_alerts_are_right(prometheus)
-
-
-def assert_variables_know_it(prometheus: Prometheus) -> None:
+    assert_every_panel_has_data(prometheus)
     (shown,) = prometheus.query("r3mes_build_info")
 
     assert ("ml", JOB) == (shown["metric"]["namespace"], shown["metric"]["job"])
 
-
-def assert_alerts_are_right(prometheus: Prometheus) -> None:
-    def met() -> set[str]:
-        return {
-            name for name, rule in observability.alerts().items() if prometheus.query(rule["expr"])
-        }
-
-    wait_for(lambda: met() >= TRUE, f"{TRUE}, not only {met()}", within=WATCH_S)
-    assert met() <= TRUE | OPEN
-    wait_for(
-        lambda: all(rule["health"] != "unknown" for rule in prometheus.rules()),
-        "an evaluation of every rule",
-    )
-    assert {(name, "ok") for name in observability.alerts()} == {
-        (rule["name"], rule["health"]) for rule in prometheus.rules()
-    }
-
-
-def numbers(series: list[dict[str, object]]) -> list[float]:
-    """What a panel could draw; a share of nothing is not a number."""
-    found = [float(each["value"][1]) for each in series]  # type: ignore[index]
-    return [number for number in found if number == number]
+    assert_alerts_are_right(prometheus)
 
 
 def test_a_killed_engine_is_told(

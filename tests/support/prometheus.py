@@ -6,7 +6,7 @@ with running_prometheus(tmp_path, binary, replica.url, rules=ALERTS) as promethe
 
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import yaml
 from support.replica import PLAIN, wait_for
 
 JOB = "r3mes-fake"
+LABELS = {"job": JOB, "namespace": "ml", "pod": f"{JOB}-0"}
 
 
 class Prometheus:
@@ -47,11 +48,11 @@ class Prometheus:
 
 @contextmanager
 def running_prometheus(
-    folder: Path, binary: str, target: str, *, rules: Path
+    folder: Path, binary: str, target: str, *, rules: Path, labels: Mapping[str, str] = LABELS
 ) -> Iterator[Prometheus]:
-    """Scrapes the target each second, as the job that the chart would make."""
+    """Scrapes the target each second, with the labels that the chart's monitors would give it."""
     folder.mkdir(parents=True)
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration(target, rules)))
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration(target, rules, labels)))
     address = f"127.0.0.1:{free_port()}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -74,18 +75,15 @@ def running_prometheus(
         process.wait(30)
 
 
-def configuration(target: str, rules: Path) -> dict[str, Any]:
+def configuration(target: str, rules: Path, labels: Mapping[str, str]) -> dict[str, Any]:
     return {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(rules)],
         "scrape_configs": [
             {
-                "job_name": JOB,
+                "job_name": "r3mes",
                 "static_configs": [
-                    {
-                        "targets": [target.removeprefix("http://")],
-                        "labels": {"namespace": "ml", "pod": f"{JOB}-0"},
-                    }
+                    {"targets": [target.removeprefix("http://")], "labels": dict(labels)}
                 ],
             }
         ],
