@@ -46,8 +46,8 @@ def test_no_choice_of_values_is_warned_of(
 ) -> None:
     values = json.dumps(merged(small(image), EVERYTHING))
     version = json.loads(kubectl("version", "--output=json"))["serverVersion"]["gitVersion"]
-    rendering = ("template", "r3mes", str(CHART), "--kube-version", version, "--values", "-")
-    rendered = helm(*rendering, given=values)
+    rendering = ["template", "r3mes", str(CHART), "--no-hooks", "--kube-version", version]
+    rendered = helm(*rendering, "--values", "-", given=values)
     done = kubectl.attempt("apply", "--dry-run=server", "--filename", "-", given=rendered)
 
     assert (0, "") == (done.returncode, done.stderr)
