@@ -99,6 +99,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         model(env=[{"name": "R3MES_ENGINE__MAX_BATCH", "value": "8"}]),
         "model m: env has R3MES_ENGINE__MAX_BATCH; settings of R3MES belong in config.",
     ),
+    "a variable that the chart sets": (
+        model(env=[{"name": "HOME", "value": "/root"}]),
+        "model m: env has HOME, which is there already.",
+    ),
+    "a token in two ways": (
+        model(
+            source={"hub": {"id": "org/name", "tokenSecret": {"name": "hub"}}},
+            env=[{"name": "HF_TOKEN", "value": "secret"}],
+        ),
+        "model m: env has HF_TOKEN, which is there already.",
+    ),
     "a host that stands twice": (
         {**ALLOWED, "ingress": {"enabled": True, "hosts": [{"host": "a.x"}, {"host": "a.x"}]}},
         'ingress.hosts: "a.x" stands twice; a host leads to one model.',

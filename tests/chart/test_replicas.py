@@ -155,7 +155,7 @@ def test_a_zero_of_an_entry_goes_over_the_default(chart: Chart) -> None:
     assert [] == of_kind(things, "Pod")  # nothing there that `helm test` could ask
 
 
-def test_variables_of_ones_own_come_first_and_not_in_place_of_the_charts(chart: Chart) -> None:
+def test_variables_of_ones_own_come_first(chart: Chart) -> None:
     node = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}
     collector = {"telemetry": {"otlp_endpoint": "http://$(NODE):4318"}}
 

@@ -108,15 +108,27 @@
 {{- if and $model.source.oci.reference (semverCompare "<1.31.0-0" .root.Capabilities.KubeVersion.Version) }}
 {{- fail (printf "%s: source.oci needs image volumes, and Kubernetes %s has none: 1.31 is the first, with the feature gate ImageVolume." $where .root.Capabilities.KubeVersion.Version) }}
 {{- end }}
-{{- range $model.env }}
-{{- if hasPrefix "R3MES_" .name }}
-{{- fail (printf "%s: env has %s; settings of R3MES belong in config." $where .name) }}
-{{- end }}
-{{- end }}
 {{- include "r3mes.refuseConfig" . }}
+{{- include "r3mes.refuseEnv" . }}
 {{- $least := addf $model.shutdown.preStopSeconds (dig "drain" "timeout_s" 90 $model.config) }}
 {{- if and $model.shutdown.gracePeriodSeconds (lt (float64 $model.shutdown.gracePeriodSeconds) $least) }}
 {{- fail (printf "%s: shutdown.gracePeriodSeconds is %d, but preStopSeconds and config.drain.timeout_s take %v; streams would be cut. Raise it, or leave it out." $where (int $model.shutdown.gracePeriodSeconds) $least) }}
+{{- end }}
+{{- end }}
+
+{{/* Variables that have another place: a name that stands twice in a container confuses an upgrade. */}}
+{{- define "r3mes.refuseEnv" -}}
+{{- $model := .model }}
+{{- $set := include "r3mes.env" . | fromJson }}
+{{- if $model.source.hub.tokenSecret.name }}{{ $_ := set $set "HF_TOKEN" "" }}{{ end }}
+{{- range $model.env }}
+{{- if hasPrefix "R3MES_" .name }}
+{{- fail (printf "model %s: env has %s; settings of R3MES belong in config." $model.name .name) }}
+{{- end }}
+{{- if hasKey $set .name }}
+{{- fail (printf "model %s: env has %s, which is there already." $model.name .name) }}
+{{- end }}
+{{- $_ := set $set .name "" }}
 {{- end }}
 {{- end }}
 
