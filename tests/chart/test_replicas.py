@@ -87,6 +87,15 @@ def test_gpus_are_in_requests_and_limits_with_what_their_nodes_ask_for(chart: Ch
     assert shm in spec["volumes"]
 
 
+def test_the_toleration_of_gpu_nodes_can_be_taken_away(chart: Chart) -> None:
+    gpu = {"modelDefaults": {"gpu": {"count": 1, "tolerations": None}}}
+    own = [{"key": "sku", "operator": "Exists"}]
+
+    assert "tolerations" not in pod_of(chart.render(gpu))["spec"]
+    things = chart.render({**gpu, **model(tolerations=own)})
+    assert own == pod_of(things)["spec"]["tolerations"]
+
+
 def test_without_a_gpu_nothing_asks_for_one(chart: Chart) -> None:
     things = chart.render(model())
 

@@ -27,7 +27,11 @@ nodeSelector:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with gt (int $model.gpu.count) 0 | ternary (concat $model.tolerations $model.gpu.tolerations) $model.tolerations }}
+{{- $tolerations := $model.tolerations | default list }}
+{{- if gt (int $model.gpu.count) 0 }}
+{{- $tolerations = concat $tolerations ($model.gpu.tolerations | default list) }}
+{{- end }}
+{{- with $tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
