@@ -82,6 +82,8 @@ TO: dict[str, Any] = {
     "modelDefaults.topologySpreadConstraints": [{"topologyKey": "zone"}],
     "config": {"engine": {"max_batch": 8}},
     "httpRoute.timeout": "1h",
+    "ingress.paths": ["/"],
+    "httpRoute.paths": ["/"],
     "ingress.hosts": [{"host": "other.example.org"}],
     "httpRoute.hosts": [{"host": "other.example.org"}],
     "test.resources": {"requests": {"cpu": "3"}},

@@ -36,6 +36,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         },
         "model m: source has bundled and hub",
     ),
+    "a folder of no volume": (
+        model(source={"pvc": {"path": "qwen"}}),
+        "model m: source.pvc.path says nothing without source.pvc.claimName.",
+    ),
+    "a revision of no repository": (
+        model(source={"hub": {"revision": "main"}}),
+        "model m: source.hub.revision says nothing without source.hub.id.",
+    ),
     "autoscaling": (
         model(autoscaling={"maxReplicas": 3}),
         "model m: autoscaling comes with the autoscaler, which this version does not have; "

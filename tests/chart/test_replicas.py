@@ -96,6 +96,15 @@ def test_the_toleration_of_gpu_nodes_can_be_taken_away(chart: Chart) -> None:
     assert own == pod_of(things)["spec"]["tolerations"]
 
 
+def test_a_gpu_is_asked_for_where_no_other_limit_is(chart: Chart) -> None:
+    values = {"modelDefaults": {"gpu": {"resources": {"limits": None, "requests": None}}}}
+
+    resources = container_of(chart.render({**values, **model(gpu={"count": 1})}))["resources"]
+
+    gpu = {"nvidia.com/gpu": "1"}
+    assert {"limits": gpu, "requests": gpu} == resources
+
+
 def test_without_a_gpu_nothing_asks_for_one(chart: Chart) -> None:
     things = chart.render(model())
 

@@ -67,6 +67,8 @@ def test_an_unknown_value_is_refused(path: str) -> None:
         ("image.digest", "latest"),
         ("config.drain.timeout_s", -1),
         ("podDisruptionBudget.maxUnavailable", "half"),
+        ("podDisruptionBudget.maxUnavailable", "0%"),
+        ("ingress.paths", []),
         ("httpRoute.timeout", "never"),
         ("service.annotations", {"a": True}),
     ],

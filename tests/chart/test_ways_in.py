@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 from support.chart import CHART, DEFAULTS, KEYED, Chart, model, named, of_kind, only
+from support.replica import PLAIN, Replica
 
 
 def test_a_single_model_has_the_front_door_too(chart: Chart) -> None:
@@ -33,10 +35,40 @@ def test_an_ingress_lets_streams_through_nginx(chart: Chart) -> None:
     }
     assert expected == ingress["metadata"]["annotations"]
     backend = {"service": {"name": "r3mes-tiny", "port": {"name": "http"}}}
-    path = {"path": "/", "pathType": "Prefix", "backend": backend}
+    opened = DEFAULTS["ingress"]["paths"]
+    paths = [{"path": path, "pathType": "Prefix", "backend": backend} for path in opened]
     first, second = ingress["spec"]["rules"]
-    assert {"host": "a.example.org", "http": {"paths": [path]}} == first
-    assert {"http": {"paths": [path]}} == second
+    assert {"host": "a.example.org", "http": {"paths": paths}} == first
+    assert {"http": {"paths": paths}} == second
+
+
+@pytest.mark.parametrize("way", ["ingress", "httpRoute"])
+def test_a_way_in_opens_the_api_and_not_the_metrics(way: str, fake_replica: Replica) -> None:
+    opened = DEFAULTS[way]["paths"]
+    document = httpx.get(f"{fake_replica.url}/openapi.json", verify=PLAIN).json()
+
+    def below(path: str) -> set[str]:
+        return {top for top in opened if path == top or path.startswith(f"{top}/")}
+
+    found = {path: below(path) for path in [*document["paths"], "/docs", "/openapi.json"]}
+    assert set(opened) == set().union(*found.values())  # none of them leads nowhere
+    closed = {path for path, tops in found.items() if not tops}
+    assert {"/metrics", "/docs", "/openapi.json", "/load"} <= closed
+    assert {"/v1/chat/completions", "/v1/models", "/tokenize"} & closed == set()
+
+
+def test_a_route_matches_the_paths_that_are_asked_for(chart: Chart) -> None:
+    route = {
+        "parentRefs": [{"name": "gate"}],
+        "hosts": [{"host": "a.x"}],
+        "paths": ["/v1", "/docs"],
+    }
+
+    things = chart.render({**KEYED, "httpRoute": {"enabled": True, **route}})
+
+    [rule] = only(things, "HTTPRoute")["spec"]["rules"]
+    paths = [match["path"] for match in rule["matches"]]
+    assert [{"type": "PathPrefix", "value": path} for path in ("/v1", "/docs")] == paths
 
 
 def test_an_annotation_of_ones_own_goes_over_the_charts(chart: Chart) -> None:

@@ -105,6 +105,12 @@
 {{- if gt (len $sources) 1 }}
 {{- fail (printf "%s: source has %s; a model comes from one of them." $where (join " and " $sources)) }}
 {{- end }}
+{{- range $path, $needed := dict "pvc.path" "pvc.claimName" "oci.path" "oci.reference" "hub.revision" "hub.id" }}
+{{- $parts := splitList "." $path }}
+{{- if and (not $sources) (get (get $model.source (first $parts)) (last $parts)) }}
+{{- fail (printf "%s: source.%s says nothing without source.%s." $where $path $needed) }}
+{{- end }}
+{{- end }}
 {{- if and $model.source.oci.reference (semverCompare "<1.31.0-0" .root.Capabilities.KubeVersion.Version) }}
 {{- fail (printf "%s: source.oci needs image volumes, and Kubernetes %s has none: 1.31 is the first, with the feature gate ImageVolume." $where .root.Capabilities.KubeVersion.Version) }}
 {{- end }}

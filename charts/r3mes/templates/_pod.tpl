@@ -171,8 +171,8 @@ volumeMounts:
 {{- $resources := deepCopy .resources }}
 {{- if gt (int .gpu.count) 0 }}
 {{- $count := int .gpu.count | toString }}
-{{- $_ := set $resources "requests" (merge (dict .gpu.resourceName $count) $resources.requests) }}
-{{- $_ := set $resources "limits" (merge (dict .gpu.resourceName $count) $resources.limits) }}
+{{- $_ := set $resources "requests" (merge (dict .gpu.resourceName $count) ($resources.requests | default dict)) }}
+{{- $_ := set $resources "limits" (merge (dict .gpu.resourceName $count) ($resources.limits | default dict)) }}
 {{- end }}
 {{- toYaml $resources }}
 {{- end }}
