@@ -27,6 +27,7 @@ from e2e.cluster.places import DISK, KUBECONFIG, LOGS, RUN
 from e2e.cluster.unfit import Unfit
 
 READY_S = 120
+OTHERS = "this machine is a node of another Kubernetes (see KUBE- in iptables), which this would end"
 MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -36,6 +37,8 @@ def refuse_this_machine() -> str:
         return "the cluster needs Linux"
     if os.geteuid() != 0:
         return "the cluster needs root: it makes bridges, mounts and cgroups"
+    if _is_anothers_node():
+        return OTHERS
     if not shutil.which("go") and binaries.missing():
         return "the cluster's programs have to be built, which needs Go"
     return ""
@@ -56,7 +59,14 @@ def down() -> None:
     """Images, programs and logs stay."""
     packages.extend_path()
     with alone("cluster"), _phase("cluster down"):
+        if _is_anothers_node():
+            raise Unfit(OTHERS)
         _clean()
+
+
+def _is_anothers_node() -> bool:
+    """Rules of Kubernetes carry no name, and those of a cluster made here go before its folder."""
+    return not RUN.exists() and network.has_kubernetes_rules()
 
 
 def _start() -> None:

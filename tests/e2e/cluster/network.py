@@ -5,6 +5,7 @@ the internet fails here.
 """
 
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -49,6 +50,11 @@ def down() -> None:
             left.unlink()
     if BEFORE.is_file():
         FORWARD.write_text(BEFORE.read_text())
+
+
+def has_kubernetes_rules() -> bool:
+    """Whether a kubelet is or was at work here, this cluster's or another's."""
+    return bool(shutil.which("iptables")) and any(map(_kubernetes_chains, TABLES))
 
 
 def _remove_kubernetes_rules() -> None:
