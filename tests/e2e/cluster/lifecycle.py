@@ -27,7 +27,7 @@ from e2e.cluster.places import DISK, KUBECONFIG, LOGS, RUN
 from e2e.cluster.unfit import Unfit
 
 READY_S = 120
-OTHERS = "this machine is a node of another Kubernetes (see KUBE- in iptables), which this would end"
+OTHERS = "this machine is a node of another Kubernetes (KUBE- in iptables), which this would end"
 MOUNTS = Path("/proc/self/mountinfo")
 
 
