@@ -105,6 +105,17 @@ def test_a_gpu_is_asked_for_where_no_other_limit_is(chart: Chart) -> None:
     assert {"limits": gpu, "requests": gpu} == resources
 
 
+def test_helm_test_runs_where_the_image_of_the_model_is(chart: Chart) -> None:
+    values = model(gpu={"count": 1}, nodeSelector={"kubernetes.io/arch": "arm64"})
+
+    things = chart.render(values)
+
+    of_model, of_test = pod_of(things)["spec"], only(things, "Pod")["spec"]
+    assert "nvidia.com/gpu" == of_test["tolerations"][0]["key"]
+    for key in ("nodeSelector", "tolerations"):
+        assert of_model[key] == of_test[key]
+
+
 def test_without_a_gpu_nothing_asks_for_one(chart: Chart) -> None:
     things = chart.render(model())
 

@@ -19,20 +19,9 @@ priorityClassName: {{ . | quote }}
 {{- with $model.runtimeClassName }}
 runtimeClassName: {{ . | quote }}
 {{- end }}
-{{- with $model.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+{{- include "r3mes.nodes" $model }}
 {{- with $model.affinity }}
 affinity:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- $tolerations := $model.tolerations | default list }}
-{{- if gt (int $model.gpu.count) 0 }}
-{{- $tolerations = concat $tolerations ($model.gpu.tolerations | default list) }}
-{{- end }}
-{{- with $tolerations }}
-tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $model.topologySpreadConstraints }}
@@ -46,6 +35,22 @@ containers:
   - {{ include "r3mes.container" . | indent 4 | trim }}
 volumes:
   {{- include "r3mes.volumes" . | nindent 2 }}
+{{- end }}
+
+{{/* Where pods may run that need the image of a model. */}}
+{{- define "r3mes.nodes" }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- $tolerations := .tolerations | default list }}
+{{- if gt (int .gpu.count) 0 }}
+{{- $tolerations = concat $tolerations (.gpu.tolerations | default list) }}
+{{- end }}
+{{- with $tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "r3mes.container" -}}
