@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ import pytest
 from e2e.clients import Kubectl, wait_until
 
 TESTS = Path(__file__).parents[1]
-CONNECT_S = 5
 STOP_S = 180  # until the last stream under way is whole
+ROUTE_S = 10  # until a Service that has a ready pod leads to it
 REACH = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).close()"
 
 
@@ -119,7 +120,15 @@ def address_of(kubectl: Kubectl, service: str) -> str:
     """Of a Service, as it is known to this machine; where it is not, the case is skipped."""
     spec = kubectl.get("service", service)["spec"]
     host, port = spec["clusterIP"], str(spec["ports"][0]["port"])
-    asked = [sys.executable, "-c", REACH, host, port]
-    if subprocess.run(asked, capture_output=True, check=False).returncode:
-        pytest.skip(f"the Service {service} at {host}:{port} is not reachable from this machine")
+    deadline = time.monotonic() + ROUTE_S
+    while not leads(host, port):
+        if time.monotonic() > deadline:
+            pytest.skip(f"the Service {service} at {host}:{port} is not reachable from here")
+        time.sleep(0.2)
     return f"http://{host}:{port}"
+
+
+def leads(host: str, port: str) -> bool:
+    """Asked by another process: tests open no connections that leave this machine."""
+    asked = [sys.executable, "-c", REACH, host, port]
+    return subprocess.run(asked, capture_output=True, check=False).returncode == 0
