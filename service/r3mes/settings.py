@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -47,6 +48,11 @@ def check_address(address: str) -> str:
     if not sound:
         raise PydanticCustomError("address", "This is no address like http://host:4318.")
     return address
+
+
+def number_of_digits(value: Any) -> Any:
+    """A variable is text, and a choice between numbers takes none of it by itself."""
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
 
 
 class Section(BaseModel):
@@ -134,7 +140,7 @@ class LimitSettings(Section):
     )
     max_logprobs: int = Field(20, ge=0, le=100, description="Most alternatives per token.")
     max_messages: int = Field(4096, ge=1, description="Most messages in one chat.")
-    overload_status: Literal[503, 429] = Field(
+    overload_status: Annotated[Literal[503, 429], BeforeValidator(number_of_digits)] = Field(
         503, description="HTTP status of a request that finds no place: `server_overloaded`."
     )
     request_timeout_s: float = Field(

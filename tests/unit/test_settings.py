@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 from pydantic import ValidationError
@@ -31,6 +32,27 @@ def test_a_variable_wins_over_the_default(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("R3MES_DRAIN__LINGER_S", "1.5")
 
     assert 1.5 == settings.load().drain.linger_s
+
+
+def choices() -> list[tuple[str, object]]:
+    """Every value of every setting that is a choice."""
+    return [
+        (f"R3MES_{section}__{name}".upper(), value)
+        for section, group in settings.Settings.model_fields.items()
+        for name, field in getattr(group.annotation, "model_fields", {}).items()
+        if get_origin(field.annotation) is Literal
+        for value in get_args(field.annotation)
+    ]
+
+
+@pytest.mark.parametrize(("variable", "value"), choices())
+def test_a_variable_takes_each_value_of_a_choice(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: object
+) -> None:
+    monkeypatch.setenv(variable, str(value))
+    section, name = variable.removeprefix("R3MES_").lower().split("__")
+
+    assert value == getattr(getattr(settings.load(), section), name)
 
 
 def test_settings_do_not_change_once_they_are_built() -> None:
