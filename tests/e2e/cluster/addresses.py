@@ -33,6 +33,11 @@ class Node:
         return f"r3mes{self.number}"
 
     @property
+    def hardware_address(self) -> str:
+        """Of the bridge; administered by hand, as its second digit says."""
+        return f"02:00:0a:f4:{self.number:02x}:01"
+
+    @property
     def cgroup(self) -> str:
         """Of its own: a kubelet ends every pod it does not know below its root."""
         return f"/r3mes-{self.name}"

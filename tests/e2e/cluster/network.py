@@ -31,7 +31,9 @@ def up() -> None:
         _run("modprobe", "br_netfilter")
     BRIDGED.write_text("1")  # answers of a Service have to pass the rules that rewrote its address
     for node in NODES:
-        _run("ip", "link", "add", node.bridge, "type", "bridge")
+        # Else it would take one of its ports', and change it as pods come and go: others would send
+        # to the old one until they ask again.
+        _run("ip", "link", "add", node.bridge, "address", node.hardware_address, "type", "bridge")
         _run("ip", "address", "add", f"{node.address}/24", "dev", node.bridge)
         _run("ip", "link", "set", node.bridge, "up")
     for rule in RULES:
