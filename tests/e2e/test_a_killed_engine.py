@@ -1,14 +1,16 @@
 """An engine that is killed in its pod: its streams are told, its container starts anew, and why."""
 
+import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from e2e.asking import chat
-from e2e.clients import Kubectl, wait_until
+from e2e.clients import FORWARDING, Kubectl, wait_until
 from e2e.image import Image
 from e2e.load import address_of, running_load
-from e2e.releases import Release, small
+from e2e.releases import PORT, Release, small
 from e2e.told import assert_told
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300, func_only=True)]
@@ -51,6 +53,33 @@ def test_its_streams_are_told_and_its_container_starts_anew_with_the_reason(
     assert_told("A replica restarted: its engine was killed", kubectl("describe", "pod", pod))
     with release.reached() as url:
         assert "warm" in chat(url)
+
+
+def test_a_port_forward_ends_with_the_container_it_leads_to(
+    kubectl: Kubectl, release: Release, image: Image
+) -> None:
+    release.deploy(small(image))
+    release.wait_ready()
+    command = kubectl.command("port-forward", "--address=127.0.0.1", "svc/r3mes", f":{PORT}")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as forward:
+        found = FORWARDING.search(forward.stdout.readline() if forward.stdout else "")
+        assert found
+        url = f"http://127.0.0.1:{found[1]}"
+        assert "warm" in chat(url)
+        kubectl("exec", release.pod()["metadata"]["name"], "--", "sh", "-c", KILL)
+        wait_until("it is of no use", lambda: forward.poll() is not None or not answers(url))
+        said = forward.communicate(timeout=AT_ONCE_S)[1]
+
+    assert_told("port-forward ends by itself", said)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/livez").is_success
+    except httpx.TransportError:
+        return False
 
 
 def state(kubectl: Kubectl, pod: str) -> str:

@@ -65,11 +65,14 @@ def test_a_node_that_has_too_little_left_is_told(
     kubectl: Kubectl, release: Release, image: Image
 ) -> None:
     wants = {"resources": {"requests": {"cpu": "900"}, "limits": {"cpu": "900"}}}
-    release.deploy(small(image, modelDefaults=wants))
+    release.deploy(small(image, modelDefaults=wants, test={"waitSeconds": 1}))
     wait_until("it is unschedulable", lambda: "FailedScheduling" in kubectl("events"))
 
     said = kubectl("describe", "pod", release.pod()["metadata"]["name"])
     assert_told("A pod is Pending: Insufficient cpu or memory", said)
+    checked = release.helm.attempt("test", "r3mes", "--logs")
+    assert 1 == checked.returncode
+    assert_told("helm test fails", checked.stdout)
 
 
 def test_a_secret_that_is_not_there_is_named(
