@@ -112,7 +112,7 @@ class Client:
             {
                 "messages": [{"role": "user", "content": QUESTION}],
                 "max_tokens": self._tokens,
-                "ignore_eos": True,
+                "min_tokens": self._tokens,  # tokens beyond an end would have no text, and so no event
                 "stream": True,
                 "stream_options": {"include_usage": True},
             }

@@ -40,6 +40,8 @@ class Accounts:
             traceparent=exchange.traceparent, tracestate=exchange.tracestate
         )
         self._engine.in_flight += 1
+        if self._engine.is_closed:  # the supervisor may take the replica for idle
+            self._engine.measured([])
         self._traces[id(exchange)] = trace
         exchange.trace_id, exchange.span_id = trace.trace_id, trace.span_id
         exchange.sampled = trace.sampled

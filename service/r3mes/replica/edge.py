@@ -28,7 +28,7 @@ from r3mes.replica.exchange import Exchange
 from r3mes.settings import ServerSettings
 
 REFUSAL = "refusal"  # key of scope["state"] under which the protocol leaves its own error
-LAST = "last"  # key under which it is told that the connection ends with this response
+KEPT = "kept"  # key under which it says whether the connection had an answer before
 UNREADABLE = "_OTHER"  # method, in OpenTelemetry's word, of a request that was refused unread
 
 CLOSING = (RequestTimeout, RequestTooLarge, UnsupportedEncoding, ShuttingDown)
@@ -94,6 +94,7 @@ def begin(scope: Scope, headers: Headers) -> Exchange:
         method=scope["method"],
         path=scope["path"],
         traceparent=sole(headers, "traceparent", TRACEPARENT),
+        kept=scope.get("state", {}).get(KEPT, False),
     )
     if exchange.traceparent:
         exchange.tracestate = sole(headers, "tracestate", TRACESTATE)
@@ -175,8 +176,6 @@ class Reply:
             self.exchange.status = message["status"]
             message = {**message, "headers": [*message.get("headers", ()), *self.headers()]}
         elif not message.get("more_body", False):
-            # The head may have left before the drain began, and then did not say so.
-            self.scope["state"][LAST] = self.edge.draining()
             self.complete()
         await self.inner(message)
 

@@ -147,10 +147,14 @@ class EngineClient:
 
     # What routes use.
 
-    def admit(self) -> None:
-        """Raise the reason why a new request cannot be taken now."""
+    def admit(self, *, kept: bool = False) -> None:
+        """Raise the reason why a new request cannot be taken now.
+
+        One on a kept connection is taken throughout a drain: its client learns of the drain by
+        the answer, which ends the connection.
+        """
         state = self.state
-        if is_closed(state):
+        if is_closed(state) and not (kept and state.phase == "draining" and not state.cut):
             raise shutting_down()
         if state.phase not in ("ready", "draining"):
             raise ModelLoading(f"The model is {state.phase}: {state.detail}.", retry_after=5)
@@ -205,6 +209,10 @@ class EngineClient:
 
     def say_hello(self, *, ready: bool, failure: str | None = None) -> None:
         self._hub.send(encode(WorkerHello(self.worker, self._pid, ready, failure)))
+
+    @property
+    def is_closed(self) -> bool:
+        return is_closed(self.state)
 
     def measured(self, items: list[Measurement]) -> None:
         self._hub.send(encode(Measurements(items, self.in_flight, is_closed(self.state))))

@@ -28,7 +28,7 @@ from r3mes.errors import (
     RequestTimeout,
     RequestTooLarge,
 )
-from r3mes.replica.edge import LAST, REFUSAL, UNREADABLE
+from r3mes.replica.edge import KEPT, REFUSAL, UNREADABLE
 from r3mes.replica.soft_close import SoftCloseTransport
 from r3mes.settings import ServerSettings
 
@@ -88,6 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.received = 0  # bytes of this phase, as far as reads tell
         self.head_bytes = 0
         self.deaf = False
+        self.answered = False
         self.fault: R3mesError | None = None
         self.active: RequestResponseCycle | None = None
         self.phase_timer: asyncio.TimerHandle | None = None
@@ -170,11 +171,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self.active = cycle
+        cycle.scope["state"][KEPT] = self.answered
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        if self.active is not None and self.active.scope["state"].get(LAST):
-            self.transport.close()
+        self.answered = True
         super().on_response_complete()
 
     def _should_upgrade(self) -> bool:

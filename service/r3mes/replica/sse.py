@@ -85,7 +85,7 @@ class EventStream(Response):
         done = False
         while not done:
             try:
-                async with asyncio.timeout(KEEP_ALIVE_S):
+                async with asyncio.timeout_at(writer.written + KEEP_ALIVE_S):
                     pieces = await self._answer.next_pieces(generation)
             except TimeoutError:
                 await writer.write(KEEP_ALIVE)
@@ -104,6 +104,7 @@ class Writer:
 
     def __init__(self, send: Send) -> None:
         self.started = False
+        self.written = asyncio.get_running_loop().time()
         self._send = send
 
     async def write(self, frames: bytes, *, last: bool = False) -> None:
@@ -112,5 +113,6 @@ class Writer:
         if not self.started:
             self.started = True
             await self._send({"type": "http.response.start", "status": 200, "headers": RAW_HEADERS})
+        self.written = asyncio.get_running_loop().time()
         message = {"type": "http.response.body", "body": frames, "more_body": not last}
         await self._send(message)

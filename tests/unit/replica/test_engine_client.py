@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,24 @@ async def test_a_request_is_admitted_when_ready_and_while_a_drain_lingers(
     await arrived(client, others, **changes)
 
     client.admit()
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_served"),
+    [
+        ({"phase": "draining"}, True),
+        ({"phase": "draining", "cut": True}, False),
+        ({"phase": "failed"}, False),
+    ],
+)
+async def test_a_kept_connection_is_served_until_the_drain_cuts(
+    pair: Pair, changes: dict[str, object], is_served: bool
+) -> None:
+    client, others = pair
+    await arrived(client, others, **changes)
+
+    with nullcontext() if is_served else pytest.raises(ShuttingDown):
+        client.admit(kept=True)
 
 
 async def test_news_of_all_jobs_come_with_their_index_until_all_are_finished(pair: Pair) -> None:

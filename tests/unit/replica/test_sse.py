@@ -292,6 +292,17 @@ async def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) 
     assert wire.bodies()[-1].startswith(b"data: {")
 
 
+async def test_news_without_a_word_are_silence_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.05)
+    wire = Wire(chat())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(wire.run())
+        while b": keep-alive\n" not in wire.bodies():
+            wire.tell("")
+            await asyncio.sleep(0.01)
+        wire.tell("a", finish="length")
+
+
 async def test_a_client_that_leaves_takes_its_work_along() -> None:
     wire = Wire(chat())
     async with asyncio.TaskGroup() as group:

@@ -58,7 +58,7 @@ def service(request: Request) -> Service:
     """Raises ModelLoading, ShuttingDown or Overloaded when no work can be taken."""
     state = request.app.state
     engine: EngineClient = state.engine
-    engine.admit()
+    engine.admit(kept=exchange_of(request.scope).kept)
     text: TextModel | None = state.text
     if text is None:
         raise ModelLoading("The tokenizer is being loaded.", retry_after=1)
