@@ -112,7 +112,7 @@ class Client:
             {
                 "messages": [{"role": "user", "content": QUESTION}],
                 "max_tokens": self._tokens,
-                "min_tokens": self._tokens,  # tokens beyond an end would have no text, and so no event
+                "min_tokens": self._tokens,  # what came after an end would have no text
                 "stream": True,
                 "stream_options": {"include_usage": True},
             }
