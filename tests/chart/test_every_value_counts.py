@@ -62,7 +62,6 @@ BESIDE = {
 }
 # Where another value of the same type will not do.
 TO: dict[str, Any] = {
-    "nameOverride": "other",
     "image.digest": f"sha256:{'0' * 64}",
     "image.pullPolicy": "Always",
     "models": [{"name": "other"}],

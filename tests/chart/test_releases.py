@@ -30,7 +30,7 @@ def test_two_models_of_a_release_share_no_pods(chart: Chart) -> None:
 
 def test_names_that_yaml_takes_for_numbers_or_truth_stay_names(chart: Chart) -> None:
     models = [{"name": name} for name in ("7", "true", "null")]
-    values = {"fullnameOverride": "llm", "nameOverride": "0", "models": models}
+    values = {"fullnameOverride": "llm", "models": models}
 
     things = chart.render(values, release="12")
 
@@ -44,6 +44,12 @@ def test_a_release_that_holds_the_name_is_not_named_twice(chart: Chart) -> None:
     assert "my-r3mes-m" in {name for _, name in names(chart.render(model(), release="my"))}
     called = {"fullnameOverride": "llm", **model()}
     assert "llm-m" in {name for _, name in names(chart.render(called))}
+
+
+def test_another_name_changes_no_selector(chart: Chart) -> None:
+    called = chart.render({"fullnameOverride": "llm"})
+
+    assert selectors(chart.render()) == selectors(called)
 
 
 def names(things: list[dict[str, Any]]) -> set[tuple[str, str]]:

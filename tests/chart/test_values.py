@@ -46,7 +46,14 @@ def test_no_group_of_values_takes_an_unknown_key() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["imagee", "ingress.enable", "modelDefaults.gpu.counts", "config.engine.max_bach", "config.x"],
+    [
+        "imagee",
+        "nameOverride",
+        "ingress.enable",
+        "modelDefaults.gpu.counts",
+        "config.engine.max_bach",
+        "config.x",
+    ],
 )
 def test_an_unknown_value_is_refused(path: str) -> None:
     assert FITS.is_valid(DEFAULTS)

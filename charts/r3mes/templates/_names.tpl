@@ -1,17 +1,12 @@
 {{/* Names and labels. Nothing is cut off: a name that is too long is refused. */}}
 
-{{- define "r3mes.name" -}}
-{{ .Values.nameOverride | default .Chart.Name }}
-{{- end }}
-
 {{- define "r3mes.fullname" -}}
-{{- $name := include "r3mes.name" . }}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride }}
-{{- else if contains $name .Release.Name }}
+{{- else if contains .Chart.Name .Release.Name }}
 {{- .Release.Name }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name $name }}
+{{- printf "%s-%s" .Release.Name .Chart.Name }}
 {{- end }}
 {{- end }}
 
@@ -22,7 +17,7 @@
 
 {{/* What the selectors of the release's pods have in common. */}}
 {{- define "r3mes.releaseLabels" -}}
-app.kubernetes.io/name: {{ include "r3mes.name" . | quote }}
+app.kubernetes.io/name: {{ .Chart.Name | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
