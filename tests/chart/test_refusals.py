@@ -44,6 +44,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         model(source={"hub": {"revision": "main"}}),
         "model m: source.hub.revision says nothing without source.hub.id.",
     ),
+    "more GPUs than compute": (
+        model(gpu={"count": 2}),
+        "model m: gpu.count is 2, but one GPU computes; the others would be idle. "
+        "More GPUs serve as more replicas.",
+    ),
     "autoscaling": (
         model(autoscaling={"maxReplicas": 3}),
         "model m: autoscaling comes with the autoscaler, which this version does not have; "

@@ -73,17 +73,17 @@ def test_the_root_of_a_volume_is_a_source_too(chart: Chart) -> None:
 # GPUs.
 
 
-def test_gpus_are_in_requests_and_limits_with_what_their_nodes_ask_for(chart: Chart) -> None:
-    gpu = {"count": 2, "resourceName": "nvidia.com/mig-1g.10gb"}
+def test_a_gpu_is_in_requests_and_limits_with_what_its_nodes_ask_for(chart: Chart) -> None:
+    gpu = {"count": 1, "resourceName": "nvidia.com/mig-1g.10gb"}
     things = chart.render(model(gpu=gpu, resources={"limits": {"memory": "64Gi"}}))
 
     resources = container_of(things)["resources"]
-    assert "2" == resources["requests"]["nvidia.com/mig-1g.10gb"]
-    assert {"nvidia.com/mig-1g.10gb": "2", "memory": "64Gi"} == resources["limits"]
+    assert "1" == resources["requests"]["nvidia.com/mig-1g.10gb"]
+    assert {"nvidia.com/mig-1g.10gb": "1", "memory": "64Gi"} == resources["limits"]
     assert "cuda" == environment_of(things)["R3MES_MODEL__DEVICE"]
     spec = pod_of(things)["spec"]
     assert DEFAULTS["modelDefaults"]["gpu"]["tolerations"] == spec["tolerations"]
-    shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "4Gi"}}
+    shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}
     assert shm in spec["volumes"]
 
 

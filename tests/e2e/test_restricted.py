@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300, func_only=True)]
 
 TOKEN = {"tokenSecret": {"name": "hub"}}
 MODELS: dict[str, dict[str, Any]] = {
-    "gpus": {"gpu": {"count": 2}, "runtimeClassName": "nvidia"},
+    "gpus": {"gpu": {"count": 1}, "runtimeClassName": "nvidia"},
     "a-hub": {"source": {"hub": {"id": "some/model", **TOKEN}}},
     "a-volume": {"source": {"pvc": {"claimName": "weights"}}, "cache": {"existingClaim": "cache"}},
     "an-image": {"source": {"oci": {"reference": "registry.example.org/weights:1"}}},

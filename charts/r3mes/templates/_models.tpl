@@ -93,6 +93,9 @@
 {{- if kindIs "invalid" $model.replicas }}
 {{- fail (printf "%s: replicas is null; 0 stops the model." $where) }}
 {{- end }}
+{{- if gt (int $model.gpu.count) 1 }}
+{{- fail (printf "%s: gpu.count is %d, but one GPU computes; the others would be idle. More GPUs serve as more replicas." $where (int $model.gpu.count)) }}
+{{- end }}
 {{- $name := include "r3mes.modelName" . }}
 {{- if gt (len $name) 63 }}
 {{- fail (printf "%s: the name %s has %d characters, and Kubernetes allows 63. Take a shorter release name, fullnameOverride or model name." $where $name (len $name)) }}

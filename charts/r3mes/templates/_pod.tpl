@@ -151,7 +151,7 @@ volumeMounts:
 - name: shm
   emptyDir:
     medium: Memory
-    sizeLimit: {{ $model.shmSize | default (gt (int $model.gpu.count) 0 | ternary (printf "%dGi" (mul 2 (int $model.gpu.count))) "64Mi") }}
+    sizeLimit: {{ $model.shmSize | default (gt (int $model.gpu.count) 0 | ternary "2Gi" "64Mi") }}
 {{- if $model.source.pvc.claimName }}
 - name: model
   persistentVolumeClaim:
