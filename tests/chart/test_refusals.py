@@ -58,10 +58,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"modelDefaults": {"autoscaling": {"enabled": True}}},
         "model tiny: autoscaling comes with the autoscaler",
     ),
-    "a default that is taken away": (
-        {"modelDefaults": {"replicas": None}},
-        "model tiny: replicas is null; 0 stops the model.",
-    ),
     "no model at all": ({"models": None}, "models is empty"),
     "an ingress without keys": (
         {"ingress": OPEN},

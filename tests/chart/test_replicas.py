@@ -263,6 +263,17 @@ def test_a_rollout_starts_the_new_pod_first_unless_no_gpu_is_to_spare(chart: Cha
     assert (1, 0) == rolling(rollout={"noSpareGPU": True})
 
 
+@pytest.mark.parametrize(
+    "values", [model(replicas=None), {"modelDefaults": {"replicas": None}, **model()}]
+)
+def test_replicas_may_belong_to_an_autoscaler(each_chart: Chart, values: dict[str, Any]) -> None:
+    things = each_chart.render(values)
+
+    assert "replicas" not in only(things, "Deployment")["spec"]
+    assert "r3mes-m" == named(only(things, "PodDisruptionBudget"))  # there may be several
+    assert "r3mes-test-m" == named(only(things, "Pod"))
+
+
 def test_a_budget_exists_where_there_is_more_than_one_replica(chart: Chart) -> None:
     two = {"models": [{"name": "a", "replicas": 2}, {"name": "b"}]}
 

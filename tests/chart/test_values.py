@@ -89,6 +89,7 @@ def test_a_value_out_of_its_bounds_is_refused(path: str, value: object) -> None:
     [
         ("models", [{"name": "a", "source": {"hub": {"id": "org/name", "revision": "main"}}}]),
         ("models", [{"name": "a", "gpu": {"count": 1}, "config": {"model": {"max_len": None}}}]),
+        ("models", [{"name": "a", "replicas": None}]),
         ("modelDefaults.shutdown.gracePeriodSeconds", 300),
         ("podDisruptionBudget.maxUnavailable", "25%"),
         ("config.limits.overload_status", 429),

@@ -33,6 +33,11 @@
 {{- end }}
 {{- end }}
 
+{{/* Whether a model may have more than one pod: without `replicas` an autoscaler says how many. */}}
+{{- define "r3mes.several" -}}
+{{- if or (kindIs "invalid" .replicas) (gt (int .replicas) 1) }}true{{ end }}
+{{- end }}
+
 {{/* What is wrong with the release as a whole. */}}
 {{- define "r3mes.refuse" -}}
 {{- $fullname := include "r3mes.fullname" . }}
@@ -89,9 +94,6 @@
 {{- $where := printf "model %s" $model.name }}
 {{- if $model.autoscaling }}
 {{- fail (printf "%s: autoscaling comes with the autoscaler, which this version does not have; set replicas." $where) }}
-{{- end }}
-{{- if kindIs "invalid" $model.replicas }}
-{{- fail (printf "%s: replicas is null; 0 stops the model." $where) }}
 {{- end }}
 {{- if gt (int $model.gpu.count) 1 }}
 {{- fail (printf "%s: gpu.count is %d, but one GPU computes; the others would be idle. More GPUs serve as more replicas." $where (int $model.gpu.count)) }}
