@@ -263,6 +263,19 @@ def test_a_rollout_starts_the_new_pod_first_unless_no_gpu_is_to_spare(chart: Cha
     assert (1, 0) == rolling(rollout={"noSpareGPU": True})
 
 
+def test_pods_spread_beside_those_of_their_own_rollout(chart: Chart) -> None:
+    zone: dict[str, Any] = {"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    own = [{**zone, "maxSkew": 1, "labelSelector": {"matchLabels": {"a": "b"}}}]
+    own += [{**zone, "maxSkew": 2, "matchLabelKeys": keys} for keys in (["a"], [])]
+
+    things = chart.render(model(topologySpreadConstraints=own))
+
+    first, *others = pod_of(things)["spec"]["topologySpreadConstraints"]
+    assert {**own[0], "matchLabelKeys": ["pod-template-hash"]} == first
+    model_labels = {"labelSelector": only(things, "Deployment")["spec"]["selector"]}
+    assert [{**each, **model_labels} for each in own[1:]] == others
+
+
 @pytest.mark.parametrize(
     "values", [model(replicas=None), {"modelDefaults": {"replicas": None}, **model()}]
 )

@@ -27,8 +27,11 @@ affinity:
 {{- with $model.topologySpreadConstraints }}
 topologySpreadConstraints:
   {{- range . }}
-  {{- $selector := dict "labelSelector" (dict "matchLabels" (include "r3mes.selector" $ | fromYaml)) }}
-  - {{ toYaml (merge (deepCopy .) $selector) | indent 4 | trim }}
+  {{- $constraint := dict
+    "labelSelector" (dict "matchLabels" (include "r3mes.selector" $ | fromYaml))
+    "matchLabelKeys" (list "pod-template-hash") }}
+  {{- range $key, $value := . }}{{ $_ := set $constraint $key $value }}{{ end }}
+  - {{ toYaml $constraint | indent 4 | trim }}
   {{- end }}
 {{- end }}
 containers:
