@@ -105,14 +105,6 @@ def test_every_mount_has_its_volume_and_every_volume_its_mount() -> None:
         assert mounted == {volume["name"] for volume in spec["volumes"]}
 
 
-def test_the_cluster_autoscaler_may_empty_the_node_of_a_pod() -> None:
-    pod = pod_of(RENDERED)
-    key = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
-
-    local = {volume["name"] for volume in pod["spec"]["volumes"] if "emptyDir" in volume}
-    assert local == set(pod["metadata"]["annotations"][key].split(","))
-
-
 def test_no_pod_gets_a_token_and_nobody_a_role() -> None:
     assert [] == [each for each in RENDERED if "Role" in each["kind"]]
     account = only(RENDERED, "ServiceAccount")

@@ -287,6 +287,29 @@ def test_replicas_may_belong_to_an_autoscaler(each_chart: Chart, values: dict[st
     assert "r3mes-test-m" == named(only(things, "Pod"))
 
 
+EMPTIED = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+
+
+@pytest.mark.parametrize("replicas", [2, None])
+def test_the_cluster_autoscaler_may_empty_the_node_of_one_of_several_pods(
+    chart: Chart, replicas: int | None
+) -> None:
+    pod = pod_of(chart.render(model(replicas=replicas)))
+
+    local = {volume["name"] for volume in pod["spec"]["volumes"] if "emptyDir" in volume}
+    assert local == set(pod["metadata"]["annotations"][EMPTIED].split(","))
+
+
+def test_the_cluster_autoscaler_leaves_an_only_pod_alone_unless_told(chart: Chart) -> None:
+    assert "annotations" not in pod_of(chart.render())["metadata"]
+
+    for told in ({EMPTIED: "cache"}, {"other": "one"}):
+        assert told == pod_of(chart.render(model(podAnnotations=told)))["metadata"]["annotations"]
+
+    several = chart.render(model(replicas=2, podAnnotations={EMPTIED: ""}))
+    assert {EMPTIED: ""} == pod_of(several)["metadata"]["annotations"]
+
+
 def test_a_budget_exists_where_there_is_more_than_one_replica(chart: Chart) -> None:
     two = {"models": [{"name": "a", "replicas": 2}, {"name": "b"}]}
 

@@ -40,6 +40,16 @@ volumes:
   {{- include "r3mes.volumes" . | nindent 2 }}
 {{- end }}
 
+{{/* JSON map of the pods' annotations. One of several may go where its node does; an only one may not. */}}
+{{- define "r3mes.podAnnotations" -}}
+{{- $annotations := dict }}
+{{- if include "r3mes.several" . }}
+{{- $_ := set $annotations "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes" "cache,shm,tmp" }}
+{{- end }}
+{{- include "r3mes.merge" (dict "into" $annotations "from" (.podAnnotations | default dict)) }}
+{{- toJson $annotations }}
+{{- end }}
+
 {{/* Where pods may run that need the image of a model. */}}
 {{- define "r3mes.nodes" }}
 {{- with .nodeSelector }}
