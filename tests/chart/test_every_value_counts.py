@@ -58,6 +58,7 @@ BESIDE = {
     "modelDefaults.gpu.": GPU,
     "modelDefaults.gpu.count": ALL_ON,
     "networkPolicy.allowToHub": HUB,
+    "networkPolicy.allowToMirror": MIRROR,
     "podMonitor.": PODS,
     "podMonitor.enabled": with_value("serviceMonitor.enabled", False, into=ALL_ON),
 }

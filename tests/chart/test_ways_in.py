@@ -159,11 +159,25 @@ def test_requests_come_from_the_namespace_and_where_asked_from_controllers(chart
     assert base + network["allowFromPrometheus"] == peers(podMonitor={"enabled": True})
 
 
+def test_a_mirror_is_reached_where_asked_and_by_default_wherever_it_may_be(chart: Chart) -> None:
+    mirrored = model(source={"hub": {"id": "org/name", "endpoint": "http://mirror:8080"}})
+    elsewhere = [{"ipBlock": {"cidr": "169.254.1.1/32"}}]
+
+    def peers(**network: Any) -> Any:
+        things = chart.render({**mirrored, "networkPolicy": network})
+        [policy] = [each for each in of_kind(things, "NetworkPolicy") if named(each) == "r3mes-m"]
+        return policy["spec"]["egress"][1]["to"]
+
+    assert DEFAULTS["networkPolicy"]["allowToMirror"] == peers()
+    assert elsewhere == peers(allowToMirror=elsewhere)
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://mirror"])
 @pytest.mark.parametrize("nobody", [[], None])
-def test_no_peers_are_nobody(chart: Chart, nobody: list[Any] | None) -> None:
+def test_no_peers_are_nobody(chart: Chart, nobody: list[Any] | None, endpoint: str) -> None:
     lists = [name for name in DEFAULTS["networkPolicy"] if name.startswith("allow")]
     values = {
-        **model(source={"hub": {"id": "org/name"}}),
+        **model(source={"hub": {"id": "org/name", "endpoint": endpoint}}),
         "config": {"telemetry": {"otlp_endpoint": "http://collector:4318"}},
         "auth": {"allowAnonymous": True},
         "ingress": {"enabled": True, "hosts": [{"host": "a.x"}]},
