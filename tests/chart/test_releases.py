@@ -92,6 +92,7 @@ def test_the_notes_have_the_exact_first_commands(chart: Chart, tmp_path: Path) -
     assert "kubectl --namespace default port-forward svc/r3mes 8000:8000" in lines
     assert r"curl http://127.0.0.1:8000/v1/chat/completions \ ".strip() in lines
     assert "helm test r3mes --namespace default --logs" in lines
+    assert [] == [line for line in lines if "There is no Service" in line]
 
 
 def test_the_notes_of_several_models_name_the_services(chart: Chart, tmp_path: Path) -> None:
@@ -100,6 +101,7 @@ def test_the_notes_of_several_models_name_the_services(chart: Chart, tmp_path: P
     said = notes(chart, tmp_path, values)
 
     assert "port-forward svc/r3mes-a 8000:80" in said
+    assert "There is no Service r3mes " in said
     assert "r3mes-a:80" in said
     assert "r3mes-b:80" in said
 
