@@ -125,7 +125,12 @@ class ServerSettings(Section):
     max_headers: int = Field(128, ge=8, description="Most headers in one request.")
     header_timeout_s: float = Field(10, gt=0, description="Time to receive all headers.")
     body_timeout_s: float = Field(30, gt=0, description="Time to receive the whole body.")
-    keep_alive_s: float = Field(75, gt=0, description="Idle time before a connection is closed.")
+    keep_alive_s: float = Field(
+        620,
+        gt=0,
+        description="Idle time before a connection is closed; longer than that of a load balancer "
+        "in front, whose next request would meet the end of the connection.",
+    )
     write_timeout_s: float = Field(
         60, gt=0, description="Time a client may stop reading before its stream is cut."
     )
