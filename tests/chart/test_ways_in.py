@@ -6,6 +6,7 @@ import httpx
 import pytest
 import yaml
 
+from support import observability
 from support.chart import CHART, DEFAULTS, KEYED, Chart, model, named, of_kind, only
 from support.replica import PLAIN, Replica
 
@@ -220,6 +221,16 @@ def test_alerts_and_dashboard_are_the_files_of_the_chart(chart: Chart) -> None:
     text = (files / "dashboards" / "r3mes.json").read_text()
     assert text.strip() == dashboard["data"]["r3mes.json"].strip()
     assert "1" == dashboard["metadata"]["labels"]["grafana_dashboard"]
+
+
+def test_alerts_link_to_a_runbook_of_ones_own(chart: Chart) -> None:
+    page = "https://wiki.example.org/r3mes"
+    rule = {"prometheusRule": {"enabled": True, "runbook": page}}
+
+    groups = only(chart.render(rule), "PrometheusRule")["spec"]["groups"]
+
+    links = {r["alert"]: r["annotations"]["runbook_url"] for g in groups for r in g["rules"]}
+    assert {name: f"{page}#{name.lower()}" for name in observability.alerts()} == links
 
 
 def test_a_monitor_names_the_job_after_the_models_service(chart: Chart) -> None:

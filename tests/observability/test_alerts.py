@@ -75,8 +75,8 @@ def test_the_shell_can_read_the_commands(entries: dict[str, str]) -> None:
 def test_every_alert_says_how_bad_it_is_and_where_to_read() -> None:
     for name, rule in observability.alerts().items():
         assert rule["labels"]["severity"] in SEVERITIES
-        assert {"summary", "description", "runbook"} == set(rule["annotations"])
-        assert f"docs/runbook.md#{name.lower()}" == rule["annotations"]["runbook"]
+        assert {"summary", "description", "runbook_url"} == set(rule["annotations"])
+        assert f"docs/runbook.md#{name.lower()}" == rule["annotations"]["runbook_url"]
 
 
 def run(*command: object) -> None:
