@@ -73,7 +73,7 @@ test: dev ## Every test; no GPU and no network needed
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=
 	@$(BIN)/coverage report --include="$(POLICY)" --fail-under 100
 
-cluster-up: ## A real Kubernetes of two nodes on this Linux machine, as root; builds it once with Go
+cluster-up: ## A real Kubernetes of two nodes on this Linux machine, as root; installs Debian packages, builds with Go
 	@cd tests && $(PYTHON) -m e2e.cluster up
 
 cluster-down: ## End that cluster; its images and programs stay cached in ~/.cache/r3mes/e2e
