@@ -293,14 +293,18 @@ async def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_news_without_a_word_are_silence_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.05)
+    monkeypatch.setattr(sse, "KEEP_ALIVE_S", 1.0)  # no pause of a busy machine between two news
     wire = Wire(chat())
     async with asyncio.TaskGroup() as group:
         group.create_task(wire.run())
-        while b": keep-alive\n" not in wire.bodies():
+        for _ in range(200):
             wire.tell("")
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
+            if filled := b": keep-alive\n" in wire.bodies():
+                break
         wire.tell("a", finish="length")
+
+    assert filled
 
 
 async def test_a_client_that_leaves_takes_its_work_along() -> None:
