@@ -28,6 +28,7 @@ class Exchange:
     started_ns: int = field(default_factory=time.time_ns)  # wall time, for spans
     traceparent: str | None = None  # only a well-formed one
     tracestate: str | None = None
+    rehearsal: bool = False  # a worker's own, before it is ready: needs no key and no admission
     kept: bool = False  # the connection had an answer before this one
     status: int | None = None  # 499 when the client left before the end
     error_type: str | None = None  # code of the error that was answered

@@ -46,7 +46,7 @@ class Status:
         if report is None:
             return "starting", 0.0, "the engine process starts"
         if report.phase == "ready" and not self.was_ready:
-            return "warming", 1.0, "the API workers load the tokenizer"
+            return "warming", 1.0, "the API workers answer for the first time"
         return report.phase, report.progress, report.detail
 
     def state(self) -> ReplicaState:

@@ -19,6 +19,7 @@ from r3mes.replica.app import build_app
 from r3mes.replica.edge import Edge
 from r3mes.replica.engine_client import EngineClient
 from r3mes.replica.probes import Probes
+from r3mes.replica.rehearsal import rehearse
 from r3mes.replica.text.model import TextModel
 from r3mes.replica.text.tokenizer import bar_torch, load_text_model
 from r3mes.settings import Settings
@@ -47,12 +48,12 @@ class Worker:
         bar_torch()
         replica = f"{socket.gethostname()}-{os.getpid()}"
         self._tracing = Tracing(self._settings.telemetry, version=__version__, replica=replica)
-        self._located = asyncio.Event()
-        self._engine.on_state = self._look_for_model
+        self._located, self._warm = asyncio.Event(), asyncio.Event()
+        self._engine.on_state = self._take_state
         await self._engine.start()
         self._stack = self._build()
         async with asyncio.TaskGroup() as group:
-            loading = group.create_task(self._load_text())
+            loading = group.create_task(self._get_ready())
             if self._engine.state.phase == "ready":
                 await loading  # a replacement takes connections when it can answer them
             await send({"type": "lifespan.startup.complete"})
@@ -74,15 +75,17 @@ class Worker:
             draining=lambda: self._engine.state.phase == "draining",
         )
 
-    def _look_for_model(self, state: ReplicaState) -> None:
+    def _take_state(self, state: ReplicaState) -> None:
+        if state.warm_ttft is not None:
+            self._warm.set()
         if state.model is None:
             return
         self._located.set()
         if self._text is not None:
             self._text.info = state.model  # first its folder is known, then its length and more
 
-    async def _load_text(self) -> None:
-        """Load the tokenizer of the model as soon as its folder is known, then say so."""
+    async def _get_ready(self) -> None:
+        """Load the tokenizer as soon as the model's folder is known, answer once, then say so."""
         await self._located.wait()
         info = self._engine.state.model
         assert info is not None  # noqa: S101 - what the event says
@@ -99,6 +102,8 @@ class Worker:
             self._engine.say_hello(ready=False, failure=failure)
             return
         self._text = text
-        self._look_for_model(self._engine.state)
+        self._take_state(self._engine.state)
         self._app.state.text = text
+        await self._warm.wait()
+        await rehearse(self._app)
         self._engine.say_hello(ready=True)

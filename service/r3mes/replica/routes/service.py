@@ -56,13 +56,14 @@ def check_name(name: str, *, info: ModelInfo, settings: Settings) -> None:
 
 def service(request: Request) -> Service:
     """Raises ModelLoading, ShuttingDown or Overloaded when no work can be taken."""
-    state = request.app.state
+    state, exchange = request.app.state, exchange_of(request.scope)
     engine: EngineClient = state.engine
-    engine.admit(kept=exchange_of(request.scope).kept)
+    if not exchange.rehearsal:
+        engine.admit(kept=exchange.kept)
     text: TextModel | None = state.text
     if text is None:
         raise ModelLoading("The tokenizer is being loaded.", retry_after=1)
-    return Service(request, state.settings, engine, text, exchange_of(request.scope))
+    return Service(request, state.settings, engine, text, exchange)
 
 
 Ready = Annotated[Service, Depends(service)]

@@ -1,0 +1,69 @@
+"""One whole chat through a worker's application before the first client: warm is who has answered.
+
+FastAPI builds its routing with the first request, a template is compiled with the first chat and
+the first stream imports its way. It does not pass Edge, so no log and no count of requests knows it.
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+from typing import Any
+
+from starlette.types import ASGIApp, Message
+
+from r3mes.errors import InvalidRequest, R3mesError
+from r3mes.replica.exchange import KEY, Exchange
+
+LONGEST_S = 30.0  # a slow model has answered once in its own warm-up: the rest is less
+ANSWER = {"stream": True, "max_tokens": 2, "ignore_eos": True}
+QUESTION = "What does the readiness probe of a replica wait for?"
+CHAT = {"messages": [{"role": "user", "content": QUESTION}], **ANSWER}
+COMPLETION = {"prompt": QUESTION, **ANSWER}
+
+log = logging.getLogger(__name__)
+
+
+async def rehearse(app: ASGIApp) -> None:
+    """Ask once; needs the engine to be warm. What fails here is told, and costs only time later."""
+    try:
+        async with asyncio.timeout(LONGEST_S):
+            try:
+                await ask(app, "/v1/chat/completions", CHAT)
+            except InvalidRequest:  # no template, or one that wants more of a chat
+                await ask(app, "/v1/completions", COMPLETION)
+    except (R3mesError, TimeoutError) as error:
+        log.warning("the first answer of this worker may be slow: %s", error or "no answer")
+
+
+async def ask(app: ASGIApp, path: str, body: dict[str, Any]) -> None:
+    """Raises the error that a client would be answered with."""
+    sent = [json.dumps(body).encode()]
+
+    async def receive() -> Message:
+        if sent:
+            return {"type": "http.request", "body": sent.pop(), "more_body": False}
+        return await asyncio.get_running_loop().create_future()  # it stays until the end
+
+    await app(scope_of(path), receive, drop)
+
+
+def scope_of(path: str) -> dict[str, Any]:
+    name = f"rehearsal-{secrets.token_hex(8)}"
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+        "state": {KEY: Exchange(name, "POST", path, rehearsal=True)},
+    }
+
+
+async def drop(_: Message) -> None:
+    """Nobody listens."""
