@@ -80,7 +80,7 @@ cluster-down: ## End that cluster; its images and programs stay cached in ~/.cac
 	@cd tests && $(PYTHON) -m e2e.cluster down
 
 e2e: dev ## The cases on a cluster: one made and ended here, or E2E_KUBECONFIG=file
-	@$(BIN)/python -m pytest -m e2e -rs tests/e2e
+	@$(BIN)/python -m pytest -m e2e -rs --verbose --durations=10 tests/e2e
 
 bench: dev ## Compare with other servers on this machine: docs/benchmarks/; LLAMA_SERVER=path names one
 	@.uv/bin/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt

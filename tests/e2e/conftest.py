@@ -1,6 +1,6 @@
 """The cluster that the cases run on: the one of E2E_KUBECONFIG, or one made here and ended after.
 
-A machine that can have no cluster skips the cases and says why.
+A machine that can have no cluster skips the cases and says why; with E2E_REQUIRED they fail.
 """
 
 import os
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -22,7 +23,14 @@ from e2e.releases import Release
 
 TESTS = Path(__file__).parents[1]
 GIVEN = os.environ.get("E2E_KUBECONFIG", "")
+REQUIRED = bool(os.environ.get("E2E_REQUIRED"))
 UP_S, DOWN_S = 3600, 300
+
+
+def _do_without(reason: str) -> NoReturn:
+    if REQUIRED:
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def _cluster(command: str, *arguments: str, timeout_s: float) -> None:
@@ -36,14 +44,14 @@ def _cluster(command: str, *arguments: str, timeout_s: float) -> None:
         timeout=timeout_s,
     )
     if done.returncode == EXIT_CODE:
-        pytest.skip(done.stderr.strip())
+        _do_without(done.stderr.strip())
     assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="session")
 def users() -> Iterator[Users]:
     if reason := lifecycle.refuse_this_machine():
-        pytest.skip(reason)
+        _do_without(reason)
     with Users() as users:
         yield users
 

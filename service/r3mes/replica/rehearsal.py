@@ -1,7 +1,7 @@
 """One whole chat through a worker's application before the first client: warm is who has answered.
 
 FastAPI builds its routing with the first request, a template is compiled with the first chat and
-the first stream imports its way. It does not pass Edge, so no log and no count of requests knows it.
+the first stream imports its way. It does not pass Edge: no log and no count of requests knows it.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ async def rehearse(app: ASGIApp) -> None:
             except InvalidRequest:  # no template, or one that wants more of a chat
                 await ask(app, "/v1/completions", COMPLETION)
     except (R3mesError, TimeoutError) as error:
-        log.warning("the first answer of this worker may be slow: %s", error or "no answer")
+        log.warning("the first answer of this worker may be slow: %s", str(error) or "no answer")
 
 
 async def ask(app: ASGIApp, path: str, body: dict[str, Any]) -> None:
@@ -43,7 +43,8 @@ async def ask(app: ASGIApp, path: str, body: dict[str, Any]) -> None:
     async def receive() -> Message:
         if sent:
             return {"type": "http.request", "body": sent.pop(), "more_body": False}
-        return await asyncio.get_running_loop().create_future()  # it stays until the end
+        await asyncio.Event().wait()  # it stays until the end
+        return {"type": "http.disconnect"}
 
     await app(scope_of(path), receive, drop)
 
