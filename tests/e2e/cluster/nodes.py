@@ -63,7 +63,8 @@ def start_containerd(node: Node) -> None:
         _run_containerd(node)  # it reads at its start alone which containers there are
 
 
-def start_kubelet(node: Node) -> None:
+def start_kubelet(node: Node) -> str:
+    """The name of its process."""
     kubeconfigs.write(node.name)
     cgroups.make(node.cgroup)
     resolver = node.run / "resolv.conf"
@@ -72,7 +73,9 @@ def start_kubelet(node: Node) -> None:
     config.write_text(json.dumps(_kubelet(node, resolver=resolver), indent=2))
     command = [str(BIN / "kubelet"), f"--config={config}", f"--root-dir={node.disk / 'kubelet'}"]
     command += [f"--kubeconfig={kubeconfigs.path(node.name)}", f"--hostname-override={node.name}"]
-    processes.start(_kubelet_name(node), [*command, f"--node-ip={node.address}"])
+    name = _kubelet_name(node)
+    processes.start(name, [*command, f"--node-ip={node.address}"])
+    return name
 
 
 def end_kubelet(node: Node) -> None:
