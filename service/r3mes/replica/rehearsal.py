@@ -34,6 +34,8 @@ async def rehearse(app: ASGIApp) -> None:
                 await ask(app, "/v1/completions", COMPLETION)
     except (R3mesError, TimeoutError) as error:
         log.warning("the first answer of this worker may be slow: %s", str(error) or "no answer")
+    except Exception:
+        log.exception("the first answer of this worker failed")  # as a client's would: it lives on
 
 
 async def ask(app: ASGIApp, path: str, body: dict[str, Any]) -> None:

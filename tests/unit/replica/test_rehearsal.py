@@ -61,3 +61,15 @@ async def test_a_worker_whose_rehearsal_fails_goes_on(
             await rehearse(app)
 
     assert "the first answer of this worker may be slow" in caplog.text
+
+
+async def test_a_worker_lives_on_whatever_fails(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with warming(tmp_path) as (client, _):
+        app = build_app(Settings(), client)
+        app.state.text = "no model"
+
+        await rehearse(app)
+
+    assert "the first answer of this worker failed" in caplog.text
