@@ -1,6 +1,6 @@
 # One word for each thing a developer or a user does; `make help` lists them.
 .DEFAULT_GOAL := check
-.PHONY: help serve run-fake setup dev fmt lint types arch docs docs-check chart check test cluster-up cluster-down e2e bench soak image lock clean
+.PHONY: help serve run-fake setup dev fmt lint types arch docs docs-check chart check test cluster-up cluster-down e2e-programs e2e bench soak image lock clean
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -78,6 +78,9 @@ cluster-up: ## A real Kubernetes of two nodes on this Linux machine, as root; in
 
 cluster-down: ## End that cluster; its images and programs stay cached in ~/.cache/r3mes/e2e
 	@cd tests && $(PYTHON) -m e2e.cluster down
+
+e2e-programs: ## Build the programs of the cluster and of its cases ahead, Helm among them
+	@cd tests && $(PYTHON) -m e2e.cluster build
 
 e2e: dev ## The cases on a cluster: one made and ended here, or E2E_KUBECONFIG=file
 	@$(BIN)/python -m pytest -m e2e -rs --verbose --durations=10 tests/e2e

@@ -17,7 +17,7 @@ from e2e.cluster import binaries, lifecycle, packages
 from e2e.cluster.locks import Users
 from e2e.cluster.places import BIN, KUBECONFIG
 from e2e.cluster.unfit import EXIT_CODE
-from e2e.image import Image, build, named
+from e2e.image import Image, build, forget_all_but, named
 from e2e.namespaces import new_namespace
 from e2e.releases import Release
 
@@ -92,14 +92,24 @@ def admin(kubeconfig: Path) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def image(kubeconfig: Path, load_images: Callable[..., None]) -> Image:
+def image(
+    request: pytest.FixtureRequest, kubeconfig: Path, load_images: Callable[..., None]
+) -> Image:
     """Built from this checkout, or the one of E2E_IMAGE; in every node."""
     chosen = os.environ.get("E2E_IMAGE", "")
     if GIVEN and not chosen:
         pytest.fail("E2E_IMAGE has to name an image that the cluster of E2E_KUBECONFIG can pull")
     image = named(chosen) if chosen else build()
     load_images(str(image))
+    if not (GIVEN or chosen):
+        _forget_older(request.getfixturevalue("users"), image)
     return image
+
+
+def _forget_older(users: Users, image: Image) -> None:
+    with users.kept_away() as nobody_else:
+        if nobody_else:
+            forget_all_but(image)
 
 
 @pytest.fixture

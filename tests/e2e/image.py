@@ -53,6 +53,11 @@ def build() -> Image:
     return image
 
 
+def forget_all_but(image: Image) -> None:
+    """Each has a size of its own in podman's store and in both nodes, and is seldom wanted again."""
+    images.forget(*(it for it in images.tagged(f"{REPOSITORY}:e2e-*") if it != str(image)))
+
+
 def _make(image: Image, *, base: str, wheels: Path | None) -> None:
     flags = list(FLAGS)
     if CERTIFICATES.is_dir():

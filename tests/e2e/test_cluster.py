@@ -1,5 +1,6 @@
 """The cluster itself keeps what the other cases take for granted."""
 
+import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -175,6 +176,20 @@ def test_a_pod_that_wants_a_gpu_waits_for_a_node_that_has_one(
     kubectl("wait", "pod/wants", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
 
     assert one_gpu == kubectl.get("pod", "wants")["spec"]["nodeName"]
+
+
+def test_images_of_earlier_builds_leave_the_nodes(load_images: Callable[..., None]) -> None:
+    earlier = "localhost/r3mes-earlier:e2e-1"
+    subprocess.run([*images.PODMAN, "tag", images.BASE, earlier], check=True)
+    load_images(earlier)
+    loaded = [earlier in nodes.ctr(node, "images", "ls", "-q") for node in NODES]
+    images.forget(*images.tagged("localhost/r3mes-earlier:e2e-*"))
+
+    assert [True] * len(NODES) == loaded
+    assert [False] * len(NODES) == [
+        earlier in nodes.ctr(node, "images", "ls", "-q") for node in NODES
+    ]
+    assert [] == images.tagged("localhost/r3mes-earlier:e2e-*")
 
 
 def test_a_pod_that_takes_too_much_memory_is_killed_for_it(kubectl: Kubectl) -> None:

@@ -21,6 +21,7 @@ BASE = "localhost/base:12"
 RELEASE = "bookworm"
 BASE_ARCHIVE = CACHE / f"base-{RELEASE}.tar"
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"
+NAME = "{{.Repository}}:{{.Tag}}"
 PODMAN = ("podman", "--runtime", "runc")  # crun refuses some machines' cgroups
 
 
@@ -35,6 +36,23 @@ def load(*images: str) -> None:
                 _podman("save", "--format", "docker-archive", "--output", str(archive), image)
                 for node in lacking:
                     _import(node, archive, image=image, identity=identity)
+
+
+def forget(*images: str) -> None:
+    """Removes them from podman's store and from every node that has them from here."""
+    for image in images:
+        _podman("image", "rm", "--force", image)
+        for node in NODES:
+            loaded = _loaded(node)
+            if loaded.pop(image, None):
+                ctr(node, "images", "rm", image)
+                _list(node).write_text(json.dumps(loaded))
+
+
+def tagged(pattern: str) -> list[str]:
+    """Those in podman's store whose name and tag match, like `localhost/r3mes:e2e-*`."""
+    shown = _podman("image", "ls", "--filter", f"reference={pattern}", "--format", NAME)
+    return shown.split()
 
 
 def load_pause() -> None:
