@@ -54,7 +54,7 @@ def build() -> Image:
 
 
 def forget_all_but(image: Image) -> None:
-    """Each has a size of its own in podman's store and in both nodes, and is seldom wanted again."""
+    """Each takes its room in podman's store and in both nodes, and is seldom wanted again."""
     images.forget(*(it for it in images.tagged(f"{REPOSITORY}:e2e-*") if it != str(image)))
 
 
