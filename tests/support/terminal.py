@@ -15,6 +15,7 @@ from support.command_line import clean_environment
 from support.replica import wait_for
 
 CTRL_C, CTRL_D = "\x03", "\x04"
+REST_S = 0.1
 
 
 class Terminal:
@@ -28,7 +29,7 @@ class Terminal:
         os.write(self.fd, text.encode())
 
     def wait_for(self, text: str, *, within: float = 30) -> str:
-        """What was shown since the last typing, once `text` is in it."""
+        """What was shown since the last typing or wait, up to and with `text`."""
         deadline = time.monotonic() + within
         while text not in self.seen:
             left = deadline - time.monotonic()
@@ -36,17 +37,24 @@ class Terminal:
             if select.select([self.fd], [], [], left)[0]:
                 with suppress(OSError):  # the other side has ended
                     self.seen += os.read(self.fd, 4096).decode(errors="replace")
-        return self.seen
+        before, found, self.seen = self.seen.partition(text)
+        return before + found
 
     def wait_for_prompt(self) -> None:
-        """Until the prompt stands there and the program sleeps, waiting for a key.
+        """Until the prompt stands there and the program rests, waiting for a key.
 
         A Ctrl-C that comes between the two is noticed at the next key only: readline looks for
-        signals before it begins to wait.
+        signals before it begins to wait. A program that writes may sleep for a moment too, so it
+        rests only when nothing has woken it for a while.
         """
         self.wait_for("> ")
-        asleep = psutil.STATUS_SLEEPING
-        wait_for(lambda: psutil.Process(self.process.pid).status() == asleep, "a program at rest")
+        wait_for(self._rests, "a program at rest")
+
+    def _rests(self) -> bool:
+        program = psutil.Process(self.process.pid)
+        woken = program.num_ctx_switches()
+        time.sleep(REST_S)
+        return program.status() == psutil.STATUS_SLEEPING and woken == program.num_ctx_switches()
 
     def wait_end(self) -> int:
         return self.process.wait(30)
