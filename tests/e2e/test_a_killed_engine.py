@@ -1,6 +1,7 @@
 """An engine that is killed in its pod: its streams are told, its container starts anew, and why."""
 
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -68,18 +69,21 @@ def test_a_port_forward_ends_with_the_container_it_leads_to(
         assert found
         url = f"http://127.0.0.1:{found[1]}"
         assert "warm" in chat(url)
-        kubectl("exec", release.pod()["metadata"]["name"], "--", "sh", "-c", KILL)
-        wait_until("it is of no use", lambda: forward.poll() is not None or not answers(url))
-        said = forward.communicate(timeout=AT_ONCE_S)[1]
+        try:
+            kubectl("exec", release.pod()["metadata"]["name"], "--", "sh", "-c", KILL)
+            wait_until("it ended", lambda: has_ended(forward, asked=url), within_s=AT_ONCE_S)
+        finally:
+            forward.kill()
+        said = forward.communicate()[1]
 
     assert_told("port-forward ends by itself", said)
 
 
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/livez").is_success
-    except httpx.TransportError:
-        return False
+def has_ended(forward: "subprocess.Popen[str]", *, asked: str) -> bool:
+    """What ends it is a connection that the pod refuses, so that somebody has to go on asking."""
+    with suppress(httpx.TransportError):
+        httpx.get(f"{asked}/livez")
+    return forward.poll() is not None
 
 
 def state(kubectl: Kubectl, pod: str) -> str:

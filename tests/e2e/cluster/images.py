@@ -41,7 +41,7 @@ def load(*images: str) -> None:
 def forget(*images: str) -> None:
     """Removes them from podman's store and from every node that has them from here."""
     for image in images:
-        _podman("image", "rm", "--force", image)
+        _podman("image", "rm", image)  # forced, it would take the other names too
         for node in NODES:
             loaded = _loaded(node)
             if loaded.pop(image, None):
