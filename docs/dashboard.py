@@ -239,6 +239,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             },
             width=6,
         ),
+        Panel(
+            "Tokens guessed ahead",
+            "From what stood before in prompt and answer; an accepted one needed no step.",
+            {"{{result}}": rate("r3mes_draft_tokens_total", by="result")},
+            width=6,
+        ),
     ),
     "Replicas": (
         Panel(
@@ -251,6 +257,16 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Versions",
             "Replicas of each; a rollout is where they cross.",
             {"{{version}}": "sum by (version) (r3mes_build_info{@})"},
+            stacked=True,
+        ),
+        Panel(
+            "What computes",
+            "Replicas by path, instructions and the types of weights and of the KV cache.",
+            {
+                "{{path}} {{instructions}} {{weights}} {{kv}}": (
+                    "sum by (path, instructions, weights, kv) (r3mes_compute_info{@})"
+                ),
+            },
             stacked=True,
         ),
         Panel(

@@ -28,10 +28,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "requirements"
+NATIVE = ROOT / "service" / "r3mes" / "engine" / "native"
 VENV = ROOT / ".venv"
 UV_VENV = ROOT / ".uv"
 STAMP = VENV / "installed"
 SPACE_GB = {"engine": 7, "dev": 7, "engine-cpu": 2, "dev-cpu": 2}
+NO_OPERATORS = (
+    "There is no C++ compiler, so torch alone will compute, several times slower on a CPU. "
+    "Install one (on Debian and Ubuntu: apt-get install g++) and run this again."
+)
 IMPORTED = (
     "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto",
@@ -98,9 +103,13 @@ def is_installed(lock: str) -> bool:
 
 
 def stamp(lock: str) -> str:
-    """Changes with whatever makes an environment stale, the place of the checkout included."""
-    seen = hashlib.sha256(f"{ROOT} {sys.version_info[:2]}".encode())
-    for source in (LOCKS / f"{lock}.txt", LOCKS / "build.txt", ROOT / "pyproject.toml"):
+    """Changes with whatever makes an environment stale: the place of the checkout, and a compiler
+    that was not there before, included."""
+    compilers = [name for name in ("c++", "g++", "clang++") if shutil.which(name)]
+    seen = hashlib.sha256(f"{ROOT} {sys.version_info[:2]} {compilers}".encode())
+    sources = [LOCKS / f"{lock}.txt", LOCKS / "build.txt", ROOT / "pyproject.toml"]
+    sources += [ROOT / "hatch_build.py", NATIVE / "build.py", *sorted(NATIVE.glob("*.[ch]*"))]
+    for source in sources:
         seen.update(source.read_bytes())
     return f"{lock} {seen.hexdigest()}"
 
@@ -116,6 +125,8 @@ def install(lock: str, *, wheels: str) -> None:
     run(uv, "pip", "sync", *python, "--require-hashes", *find_links, LOCKS / f"{lock}.txt")
     build = ["--build-constraints", LOCKS / "build.txt", "--require-build-hashes"]
     run(uv, "pip", "install", *python, "--quiet", "--no-deps", *build, "--editable", ROOT)
+    if not list(NATIVE.glob("*.so")):
+        say(NO_OPERATORS)
     compile_what_a_start_imports()
     STAMP.write_text(stamp(lock))
 

@@ -79,6 +79,11 @@ class ModelSettings(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="`auto` is float32 on a CPU and the checkpoint's own on CUDA."
     )
+    weights: Literal["auto", "float32", "bfloat16", "int8"] = Field(
+        "auto",
+        description="How matrices are kept for float32 arithmetic on a CPU: `auto` takes 16 bits "
+        "where that is exact, as for a bfloat16 checkpoint; `int8` is faster and not exact.",
+    )
     max_len: int | None = Field(
         None, ge=16, description="Longest prompt plus answer, in tokens; by default the model's."
     )
@@ -88,14 +93,18 @@ class ModelSettings(Section):
 
 
 class EngineSettings(Section):
-    runner: Literal["portable", "fake"] = Field(
-        "portable",
-        description="What computes tokens; `fake` needs no torch and answers made-up text.",
+    runner: Literal["auto", "portable", "fake"] = Field(
+        "auto",
+        description="What computes tokens: `auto` takes the C++ operators where they fit, "
+        "`portable` torch alone; `fake` needs no torch and answers made-up text.",
     )
     max_batch: int = Field(64, ge=1, le=1024, description="Most sequences in one forward pass.")
     max_waiting: int = Field(512, ge=1, description="Most requests in the line before a 503.")
     chunk_tokens: int = Field(
-        512, ge=16, description="Most prompt tokens that one step adds beside running streams."
+        512,
+        ge=16,
+        description="Most prompt tokens of one step. Beside running streams there are fewer: as "
+        "many as make the step at most 3 times as long.",
     )
     block_size: int = Field(16, ge=1, le=256, description="Tokens in one block of the KV cache.")
     kv_blocks: int | None = Field(
@@ -107,7 +116,17 @@ class EngineSettings(Section):
     kv_memory_limit_mb: int = Field(
         4096, ge=1, description="Upper bound of the KV cache on a CPU, in MiB."
     )
+    kv_dtype: Literal["auto", "float16"] = Field(
+        "auto",
+        description="How keys and values are kept on a CPU: `float16` takes half the memory and "
+        "is not exact.",
+    )
     prefix_cache: bool = Field(True, description="Reuse KV blocks of equal prompt prefixes.")
+    prompt_lookup: bool = Field(
+        True,
+        description="Draft tokens from what stood before in prompt and answer, where checking them "
+        "is cheaper than steps of their own. Answers stay what they are.",
+    )
     threads: int | None = Field(
         None, ge=1, description="Threads of the forward pass; by default the cores of the process."
     )

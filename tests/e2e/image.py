@@ -21,6 +21,7 @@ GOES_IN = (
     ".dockerignore",
     "Dockerfile.gpu",
     "README.md",
+    "hatch_build.py",
     "pyproject.toml",
     "requirements",
     "service/r3mes",
@@ -96,5 +97,5 @@ def _files() -> Iterator[Path]:
         if place.is_file():
             yield place
         for path in sorted(place.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".so":
                 yield path

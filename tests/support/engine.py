@@ -6,6 +6,7 @@ from typing import Any
 from r3mes.engine.fake import FakeRunner, load_fake, token_at
 from r3mes.engine.loop import Engine
 from r3mes.engine.messages import Delivery, SamplingParams, Step, Submit, Update
+from r3mes.engine.pace import Pace
 from r3mes.engine.runner import Runner
 from r3mes.engine.sequence import Key, Sequence
 from r3mes.settings import EngineSettings, ModelSettings
@@ -24,6 +25,17 @@ class ManualClock:
 def answer(prompt: list[int], count: int, *, seed: int = 0) -> list[int]:
     """The oracle: what a sequence must get, whoever runs beside it."""
     return [token_at(seed, len(prompt) + index) for index in range(count)]
+
+
+class Eager(Pace):
+    """Believes that one more token costs nothing, whatever is measured."""
+
+    def record(self, *, seconds: float, rows: int, prompt: int) -> None:
+        pass
+
+
+def eager(most: int = 64) -> Pace:
+    return Eager(most, _steps=dict.fromkeys(range(1, 12), 1.0))
 
 
 def sequence(prompt: list[int], *, stream: int = 0, queued: float = 0.0, **wishes: Any) -> Sequence:
@@ -54,7 +66,12 @@ class FakeEngine:
     """The real Engine with its surroundings; `engine` keywords are EngineSettings."""
 
     def __init__(
-        self, *, runner: Runner | None = None, max_len: int = 256, **settings: Any
+        self,
+        *,
+        runner: Runner | None = None,
+        max_len: int = 256,
+        pace: Pace | None = None,
+        **settings: Any,
     ) -> None:
         chosen = EngineSettings(
             **{"runner": "fake", "block_size": 4, "kv_blocks": 64, "chunk_tokens": 16, **settings}
@@ -73,6 +90,7 @@ class FakeEngine:
             clock=self.clock,
             deliver=self._deliver,
             on_step=self.steps.append,
+            pace=pace,
         )
 
     def submit(

@@ -7,6 +7,7 @@ from r3mes.cli import roles
 from r3mes.cli.bench import bench
 from r3mes.cli.chat import chat
 from r3mes.cli.check_up import check_up
+from r3mes.cli.doctor import doctor
 from r3mes.cli.show_config import show_config
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app.command("replica")(roles.replica)
 app.command("chat")(chat)
 app.command("check-up")(check_up)
 app.command("bench")(bench)
+app.command("doctor")(doctor)
 app.command("show-config")(show_config)
 
 

@@ -38,7 +38,7 @@ def boot(model: ModelSettings, engine: EngineSettings, *, heart: Heart) -> Loade
         heart.enter("loading", "the fake runner")
         loaded = Loaded(*load_fake(model, engine))
     else:
-        loaded = beside(heart, lambda do: _load_portable(model, engine, heart=heart, do=do))
+        loaded = beside(heart, lambda do: _load_real(model, engine, heart=heart, do=do))
         _set_threads(engine)  # they are counted per thread, and it was another one that loaded
     heart.model = loaded.model
     return loaded
@@ -58,7 +58,7 @@ def beside(heart: Heart, load: Callable[[Do], Loaded]) -> Loaded:
         return loading.result()
 
 
-def _load_portable(model: ModelSettings, engine: EngineSettings, *, heart: Heart, do: Do) -> Loaded:
+def _load_real(model: ModelSettings, engine: EngineSettings, *, heart: Heart, do: Do) -> Loaded:
     do(lambda: heart.enter("loading", f"looking for {model.source}"))
     with installed():
         from r3mes.engine.source import locate, served_name

@@ -45,6 +45,16 @@ def choose(sample: Sample) -> int:
     return next(token for token in candidates if token not in masked)
 
 
+def follow(sample: Sample) -> tuple[int, ...]:
+    """The chosen token, and one more for each draft that is what was chosen."""
+    tokens = [choose(sample)]
+    for count, draft in enumerate(sample.drafts, start=1):
+        if draft != tokens[-1]:
+            break
+        tokens.append(choose(sample.after(count)))
+    return tuple(tokens)
+
+
 def certain(token: int, alternatives: int) -> Logprob:
     """The fake has no doubts: its choice has probability 1, everything else none."""
     others = [(other, FLOOR) for other in range(alternatives + 1) if other != token]
@@ -75,10 +85,10 @@ class FakeRunner:
         prompt = tuple(certain(token, row.prompt_logprobs or 0) for token in row.targets)
         if row.sample is None:
             return RowResult(prompt_logprobs=prompt)
-        token = choose(row.sample)
+        tokens = follow(row.sample)
         wanted = row.sample.params.logprobs
-        logprob = None if wanted is None else certain(token, wanted)
-        return RowResult(token=token, logprob=logprob, prompt_logprobs=prompt)
+        entries = () if wanted is None else tuple(certain(token, wanted) for token in tokens)
+        return RowResult(tokens, entries, prompt)
 
     def _table_fault(self, row: Row, owners: Counter[int]) -> str | None:
         stop = row.start + len(row.tokens)
@@ -92,7 +102,8 @@ class FakeRunner:
 
     def _history_fault(self, row: Row) -> str | None:
         """Are the ids below `start` in their places? Which ids, only a sampling row can tell."""
-        history = None if row.sample is None else [*row.sample.prompt, *row.sample.output]
+        wish = row.sample
+        history = None if wish is None else [*wish.prompt, *wish.output, *wish.drafts]
         if history is not None and history[row.start :] != list(row.tokens):
             return "the tokens are not the rest of the sequence"
         for index, block in enumerate(row.blocks[: -(-row.start // self._size)]):

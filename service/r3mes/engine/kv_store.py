@@ -8,7 +8,7 @@ of memory, so gathering one is a single copy. One block more than promised stays
 tables are padded with it, and what is masked is then never infinite.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -93,6 +93,7 @@ class KVStore:
             self.values[layer].gather(table, value_desk),
         )
 
-    def clean(self, blocks: Tensor) -> None:
+    def clean(self, blocks: Sequence[int]) -> None:
+        numbers = torch.tensor(blocks, dtype=torch.int64, device=self.device)
         for pages in (*self.keys.values(), *self.values.values()):
-            pages.clean(blocks)
+            pages.clean(numbers)

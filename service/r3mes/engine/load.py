@@ -1,27 +1,24 @@
 """From settings to a model that is ready to run, or to the one reason why it cannot be.
 
-Owns the order of things: choose class and type, read, probe, size the cache.
+Owns the order of things: choose class and type, read, choose the path, size the cache.
 Knows nothing of scheduling or of the wire.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from r3mes.engine import attention
 from r3mes.engine.architecture import build_config, model_class, positions
 from r3mes.engine.checkpoint import Checkpoint, Weights, fingerprint
 from r3mes.engine.generation_defaults import eos_ids, sampling
-from r3mes.engine.kv_store import KVStore
-from r3mes.engine.linears import pack_linears
 from r3mes.engine.memory import free_memory
 from r3mes.engine.messages import ModelInfo
-from r3mes.engine.pool_size import LayerShape, Pool, pool_size
-from r3mes.engine.portable import PortableRunner
-from r3mes.engine.probe import compare, probe_pool, survey
+from r3mes.engine.model_runner import ModelRunner
+from r3mes.engine.paths import Module, choose
+from r3mes.engine.pool_size import pool_size
+from r3mes.engine.probe import survey
 from r3mes.engine.source import Progress, served_name
 from r3mes.engine.weights import choose_device, choose_dtype, read_weights, refuse_too_large
 from r3mes.errors import StartError
@@ -31,29 +28,7 @@ from r3mes.settings import EngineSettings, ModelSettings
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     info: ModelInfo
-    runner: PortableRunner
-
-
-@dataclass(frozen=True, slots=True)
-class Native:
-    """A module with its weights, and what of it the runner must know."""
-
-    module: Any
-    shapes: Mapping[int, LayerShape]
-    vocab_size: int
-    eos: tuple[int, ...]
-    dtype: torch.dtype
-    device: torch.device
-
-    def runner(self, pool: Pool) -> PortableRunner:
-        store = KVStore(self.shapes, pool, device=self.device)
-        return PortableRunner(
-            self.module,
-            store,
-            vocab_size=self.vocab_size,
-            eos=self.eos,
-            dtype=self.dtype,
-        )
+    runner: ModelRunner
 
 
 def load_model(
@@ -73,31 +48,37 @@ def load_model(
     native_class = model_class(config)
     longest = choose_length(model.max_len, config)
     accepted(str(folder))
-    progress(0.1, f"reading {weights.elements / 1e6:.1f} million weights")
-    native = read_native(model, folder, config, weights, native_class=native_class)
-    progress(0.7, "comparing attention with the architecture's own")
-    compare(native.module, native.runner(probe_pool(native.shapes.values(), engine.block_size)))
+
+    def read() -> Module:
+        progress(0.1, f"reading {weights.elements / 1e6:.1f} million weights")
+        module = read_module(model, folder, config, weights, native_class=native_class)
+        progress(0.5, "comparing with the architecture's own")
+        return replace(module, positions=longest)
+
+    module, path = choose(read, model, engine)
     progress(0.9, "making the KV cache")
     pool = pool_size(
-        native.shapes.values(),
+        path.shapes.values(),
         engine,
         longest=longest,
         asked=model.max_len,
-        free=free_memory(native.device),
-        cpu=native.device.type == "cpu",
+        free=free_memory(module.device),
+        cpu=module.device.type == "cpu",
     )
-    runner = native.runner(pool)
-    dtype = str(native.dtype).removeprefix("torch.")
+    runner = ModelRunner(path.forward(pool), eos=module.eos)
+    dtype = str(module.dtype).removeprefix("torch.")
+    numbers = f"{dtype} {path.compute.weights} {path.compute.kv}"
     info = ModelInfo(
         name=served_name(model),
         path=str(folder),
         max_len=min(longest, pool.tokens),
-        vocab_size=native.vocab_size,
-        eos_token_ids=native.eos,
+        vocab_size=module.vocab_size,
+        eos_token_ids=module.eos,
         dtype=dtype,
-        device=str(native.device),
-        fingerprint=fingerprint(folder, weights, dtype=dtype, template=model.chat_template),
+        device=str(module.device),
+        fingerprint=fingerprint(folder, weights, dtype=numbers, template=model.chat_template),
         defaults=sampling(folder),
+        compute=path.compute,
     )
     progress(1.0, f"a KV cache of {pool.tokens} tokens")
     return LoadedModel(info, runner)
@@ -111,15 +92,14 @@ def choose_length(asked: int | None, config: Any) -> int:
     return asked or most
 
 
-def read_native(
+def read_module(
     model: ModelSettings, folder: Path, config: Any, weights: Weights, *, native_class: Any
-) -> Native:
+) -> Module:
     attention.register()
     device = choose_device(model.device)
     dtype = choose_dtype(model.dtype, device, weights)
     refuse_too_large(weights, dtype, free_memory(device))
     module = read_weights(native_class, config, folder, dtype=dtype, device=device)
-    pack_linears(module, free=free_memory(device))
     vocab_size = module.get_input_embeddings().weight.shape[0]
     eos = eos_ids(folder, config, vocab_size=vocab_size)
-    return Native(module, survey(module), vocab_size, eos, dtype, device)
+    return Module(module, survey(module), vocab_size, eos, dtype, device)

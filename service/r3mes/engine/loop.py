@@ -13,18 +13,20 @@ from typing import Literal
 from r3mes.engine import news
 from r3mes.engine.block_pool import BlockPool
 from r3mes.engine.gate import Gate
+from r3mes.engine.lookup import worth
 from r3mes.engine.messages import (
     AbortReason,
     Delivery,
     EngineStats,
-    Logprob,
+    Finish,
     ModelInfo,
     Step,
     Submit,
     Update,
 )
+from r3mes.engine.pace import Pace
 from r3mes.engine.runner import Batch, RowResult, Runner
-from r3mes.engine.scheduler import Plan, Scheduler
+from r3mes.engine.scheduler import Draft, Plan, Scheduler
 from r3mes.engine.sequence import Key, Sequence
 from r3mes.errors import (
     DeadlineExceeded,
@@ -47,7 +49,7 @@ FAILURES = 3  # whole batches that may fail in a row before the runner counts as
 
 class Engine:
     """`deliver` gets the news of one worker, and may abort that worker if it cannot be reached;
-    `on_step` gets a report of each forward pass."""
+    `on_step` gets a report of each forward pass; `pace` may know already how long steps take."""
 
     def __init__(
         self,
@@ -58,7 +60,9 @@ class Engine:
         clock: Callable[[], float],
         deliver: Deliver,
         on_step: Callable[[Step], None],
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace or Pace(settings.chunk_tokens)
         self._runner = runner
         self._settings = settings
         self._clock = clock
@@ -68,7 +72,6 @@ class Engine:
         self._scheduler = Scheduler(
             self._pool,
             max_batch=settings.max_batch,
-            chunk_tokens=settings.chunk_tokens,
             prefix_cache=settings.prefix_cache,
         )
         self._gate = Gate(model, capacity=runner.num_blocks * settings.block_size)
@@ -76,6 +79,7 @@ class Engine:
         self._live: dict[Key, Sequence] = {}
         self._news: defaultdict[str, list[Update]] = defaultdict(list)
         self._aborts: Counter[str] = Counter()
+        self._drafts = Counter(accepted=0, rejected=0)
         self._failures = 0
         self._next_deadline = math.inf  # not later than that of any live sequence
         self.stats = self._snapshot()
@@ -128,7 +132,10 @@ class Engine:
         """
         self._expire()
         self._flush()  # refusals and expiries need not wait for the pass
-        plan = self._scheduler.schedule(now=self._clock())
+        decoding = self._scheduler.decoding
+        plan = self._scheduler.schedule(
+            now=self._clock(), chunk=self._pace.chunk(decoding), draft=self._drafter(decoding)
+        )
         if plan:
             self._run(plan)
             self._flush()
@@ -163,9 +170,22 @@ class Engine:
             self._fail(sequence, DeadlineExceeded(PAST_DEADLINE), reason="deadline")
         self._next_deadline = min((each.deadline for each in self._live.values()), default=math.inf)
 
+    def _drafter(self, rows: int) -> Draft:
+        """What to draft for a sequence of so many that decode: as much as pays."""
+        if not self._settings.prompt_lookup:
+            return lambda sequence: []
+        cost, gain = self._pace.token_cost(rows), self._pace.token_gain(rows)
+
+        def draft(sequence: Sequence) -> list[int]:
+            most = worth(sequence.lookup.share, token_cost=cost, token_gain=gain)
+            return sequence.draft(most, limit=self.limit) if most else []
+
+        return draft
+
     def _run(self, plan: Plan) -> None:
         rows = tuple(sequence.row(count) for sequence, count in plan.items())
-        kind = _kind(plan)
+        decoding = sum(sequence.decoding for sequence in plan)
+        checked = decoding + sum(len(sequence.drafts) for sequence in plan)
         began = self._clock()
         try:
             results = self._runner.run(Batch(rows))
@@ -178,7 +198,9 @@ class Engine:
         now = self._clock()
         for (sequence, count), result in zip(plan.items(), results, strict=True):
             self._commit(sequence, count, result, now=now)
-        self._on_step(Step(kind=kind, seconds=now - began, tokens=sum(plan.values())))
+        tokens = sum(plan.values())
+        self._pace.record(seconds=now - began, rows=checked, prompt=tokens - checked)
+        self._on_step(Step(_kind(decoding, of=len(rows)), seconds=now - began, tokens=tokens))
 
     def _commit(self, sequence: Sequence, count: int, result: RowResult, *, now: float) -> None:
         """Take in what one row brought."""
@@ -186,24 +208,40 @@ class Engine:
             logger.error("request %s failed: %s", sequence.request_id, result.error)
             self._fail(sequence, InternalError(ROW_FAILED), reason="error")
             return
-        self._scheduler.advance(sequence, count)
+        known, before = count - len(sequence.drafts), len(sequence.output)
         sequence.prompt_logprobs.extend(result.prompt_logprobs)
-        if result.token is not None:
-            self._append(sequence, result.token, result.logprob, now=now)
+        finish = sequence.take(result.tokens, self._eos, limit=self.limit)
+        taken = len(sequence.output) - before
+        self._count_drafts(sequence, accepted=max(0, len(result.tokens) - 1))
+        self._scheduler.advance(sequence, known + max(0, taken - 1))
+        if taken:
+            self._tell_tokens(sequence, taken, result, finish=finish, now=now)
         elif not sequence.missing:  # max_tokens is 0
             self._retire(sequence)
             self._tell(sequence, news.prompt_news(sequence))
 
-    def _append(
-        self, sequence: Sequence, token: int, logprob: Logprob | None, *, now: float
+    def _tell_tokens(
+        self,
+        sequence: Sequence,
+        count: int,
+        result: RowResult,
+        *,
+        finish: Finish | None,
+        now: float,
     ) -> None:
-        sequence.output.append(token)
         if sequence.first_token is None:
             sequence.first_token = now
-        finish = sequence.ending(self._eos, limit=self.limit)
         if finish:
             self._retire(sequence)
-        self._tell(sequence, news.token_news(sequence, logprob, finish=finish, eos=self._eos))
+        told = news.token_news(sequence, count, result.logprobs, finish=finish, eos=self._eos)
+        self._tell(sequence, told)
+
+    def _count_drafts(self, sequence: Sequence, *, accepted: int) -> None:
+        drafted = len(sequence.drafts)
+        sequence.lookup.record(drafted=drafted, accepted=accepted)
+        self._drafts["accepted"] += accepted
+        self._drafts["rejected"] += drafted - accepted
+        sequence.drafts = []
 
     def _retire(self, sequence: Sequence) -> None:
         """The sequence has ended, one way or another; its blocks are free."""
@@ -242,6 +280,7 @@ class Engine:
             prefix_misses=self._scheduler.prefix_misses,
             chunks=self._scheduler.chunks,
             preemptions=self._scheduler.preemptions,
+            drafts=dict(self._drafts),
             aborts=dict(self._aborts),
         )
 
@@ -257,8 +296,7 @@ def _sequence(worker: str, choice: Submit, *, now: float) -> Sequence:
     )
 
 
-def _kind(plan: Plan) -> Literal["prefill", "decode", "mixed"]:
-    decoding = sum(sequence.decoding for sequence in plan)
+def _kind(decoding: int, *, of: int) -> Literal["prefill", "decode", "mixed"]:
     if not decoding:
         return "prefill"
-    return "decode" if decoding == len(plan) else "mixed"
+    return "decode" if decoding == of else "mixed"

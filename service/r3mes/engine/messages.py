@@ -123,6 +123,16 @@ class Delivery(Message, frozen=True):
     updates: list[Update]
 
 
+class Compute(msgspec.Struct, frozen=True, kw_only=True):
+    """What computes the model, in words."""
+
+    path: str = ""  # `step`: whole steps in C++, `operators`: C++ in stock modules, `torch`
+    instructions: str = ""  # the instruction set that the C++ was built for
+    weights: str = ""
+    kv: str = ""
+    why: str = ""  # no faster path was taken
+
+
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What an API worker must know of the served model."""
 
@@ -135,6 +145,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     fingerprint: str  # weights, tokenizer, dtype and template; equal means resumable
     defaults: dict[str, float]  # temperature, top_p, top_k, ... of generation_config
+    compute: Compute = Compute()
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +163,7 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     prefix_misses: int = 0
     chunks: int = 0  # prompt chunks that did not finish their prompt, running total
     preemptions: int = 0  # running total
+    drafts: dict[str, int] = {}  # tokens guessed ahead: accepted and rejected, running totals
     aborts: dict[str, int] = {}  # by reason, running totals
 
 

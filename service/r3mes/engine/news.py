@@ -1,6 +1,7 @@
 """Turns what happened to a sequence into the Update its worker gets. Pure."""
 
 from collections.abc import Collection
+from collections.abc import Sequence as Seq
 
 from r3mes.engine.messages import Finish, Logprob, Update
 from r3mes.engine.sequence import Sequence
@@ -8,14 +9,19 @@ from r3mes.errors import R3mesError
 
 
 def token_news(
-    sequence: Sequence, logprob: Logprob | None, *, finish: Finish | None, eos: Collection[int]
+    sequence: Sequence,
+    count: int,
+    logprobs: Seq[Logprob],
+    *,
+    finish: Finish | None,
+    eos: Collection[int],
 ) -> Update:
-    """The newest id; the first one brings the prompt's logprobs along."""
-    first = len(sequence.output) == 1
+    """The newest ids; the first one brings the prompt's logprobs along."""
+    first = len(sequence.output) == count
     return Update(
         stream=sequence.key[1],
-        ids=sequence.output[-1:],
-        logprobs=None if logprob is None else [logprob],
+        ids=sequence.output[-count:],
+        logprobs=list(logprobs[:count]) or None,
         prompt_logprobs=_prompt_logprobs(sequence) if first else None,
         finish=finish,
         stop_token=sequence.stop_token(eos) if finish == "stop" else None,

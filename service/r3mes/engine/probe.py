@@ -1,29 +1,36 @@
-"""Does our attention compute what the model means? Asked once, after loading, by computing both.
+"""Do we compute what the model means? Asked once, after loading, by computing both.
 
-Owns the survey of a model's attention layers and the comparison with its stock attention. That
-makes "any architecture" safe: one that differs is refused rather than served wrongly.
+Owns the survey of a model's attention layers and the comparison with the stock model. That makes
+"any architecture" safe: one that differs is refused rather than served wrongly.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
 
 from r3mes.engine.architecture import positions, windows
 from r3mes.engine.attention import NAME, Heads
+from r3mes.engine.model_runner import ModelRunner
 from r3mes.engine.pool_size import LayerShape, Pool, make_pool
-from r3mes.engine.portable import PortableRunner
 from r3mes.engine.runner import Row
 from r3mes.engine.step import blocks_of
 from r3mes.errors import StartError
 
 STOCK = "eager"  # every architecture has it
 LENGTHS = (45, 11)  # tokens of the two sequences that are probed side by side
+Exactness = Literal["exact", "16 bits", "8 bits"]
 # Part of the stock logits' spread by which ours may differ, and share of positions that may
-# exceed it: in 16 bits a mixture of experts may choose others where two are nearly equal.
-EXACT, ROUGH = (1e-3, 0.0), (5e-2, 0.15)
+# exceed it: in 16 bits a mixture of experts may choose others where two are nearly equal. What is
+# computed wrongly differs by more than the spread itself.
+BOUNDS: dict[Exactness, tuple[float, float]] = {
+    "exact": (1e-3, 0.0),
+    "16 bits": (5e-2, 0.15),
+    "8 bits": (0.5, 0.15),
+}
 
 
 class Survey:
@@ -31,6 +38,7 @@ class Survey:
 
     def __init__(self) -> None:
         self.shapes: dict[int, LayerShape] = {}
+        self.heads: dict[int, Heads] = {}
 
     def attend(self, layer: int, heads: Heads) -> Tensor:
         if layer in self.shapes:
@@ -39,11 +47,12 @@ class Survey:
         self.shapes[layer] = LayerShape(
             count, width, heads.value.shape[-1], heads.window, heads.key.dtype
         )
+        self.heads[layer] = heads
         return heads.query.new_zeros(1, tokens, heads.query.shape[1], heads.value.shape[-1])
 
 
 @torch.inference_mode()
-def survey(model: Any) -> dict[int, LayerShape]:
+def survey(model: Any) -> Survey:
     """What each attention layer keeps; refuses one whose window is not the declared one."""
     notes = Survey()
     ids = torch.zeros(1, 2, dtype=torch.int64, device=model.device)
@@ -57,7 +66,7 @@ def survey(model: Any) -> dict[int, LayerShape]:
             raise StartError(
                 f"layer {layer} declares a window of {window} but attends with {shape.window}"
             )
-    return notes.shapes
+    return notes
 
 
 def probe_pool(shapes: Collection[LayerShape], block_size: int) -> Pool:
@@ -66,38 +75,48 @@ def probe_pool(shapes: Collection[LayerShape], block_size: int) -> Pool:
     return make_pool(shapes, blocks, block_size=block_size, longest=max(LENGTHS), cpu=True)
 
 
-@torch.inference_mode()
-def compare(model: Any, runner: PortableRunner) -> None:
-    """Run two sequences through the runner in parts, side by side, and through the stock whole."""
-    dice = torch.Generator().manual_seed(0)
-    most = positions(model.config)
-    sequences = [
-        torch.randint(runner.vocab_size, (min(length, most),), generator=dice).tolist()
-        for length in LENGTHS
-    ]
-    ours = through(runner, sequences)
-    model.set_attn_implementation(STOCK)
-    try:
-        stock = [_stock(model, ids) for ids in sequences]
-    finally:
-        model.set_attn_implementation(NAME)
-    for mine, theirs in zip(ours, stock, strict=True):
-        refuse_difference(mine, theirs, exact=runner.dtype == torch.float32)
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Two sequences, and the stock model's logits of each of their positions."""
+
+    sequences: list[list[int]]
+    stock: list[Tensor]
+
+    @classmethod
+    @torch.inference_mode()
+    def of(cls, model: Any, *, vocab_size: int) -> Self:
+        dice = torch.Generator().manual_seed(0)
+        most = positions(model.config)
+        sequences = [
+            torch.randint(vocab_size, (min(length, most),), generator=dice).tolist()
+            for length in LENGTHS
+        ]
+        model.set_attn_implementation(STOCK)
+        try:
+            return cls(sequences, [_stock(model, ids) for ids in sequences])
+        finally:
+            model.set_attn_implementation(NAME)
+
+    def compare(self, runner: ModelRunner, exactness: Exactness) -> None:
+        """Run the sequences through the runner in parts, side by side. Raises StartError."""
+        ours = through(runner, self.sequences)
+        for mine, theirs in zip(ours, self.stock, strict=True):
+            refuse_difference(mine, theirs, exactness)
 
 
-def through(runner: PortableRunner, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
+def through(runner: ModelRunner, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
     """Logits of every position: of a first half, of the rest but one, and of that one decoded."""
     lines: list[list[Tensor]] = [[] for _ in sequences]
     cuts = [(0, len(ids) // 2, len(ids) - 1, len(ids)) for ids in sequences]
     for part in zip(*(pairwise(cut) for cut in cuts), strict=True):
         rows, taken = [], 0
         for ids, (begin, end) in zip(sequences, part, strict=True):
-            count = blocks_of(len(ids), runner.store.block_size)
+            count = blocks_of(len(ids), runner.forward.block_size)
             blocks = range(taken, taken + count)
             rows.append(Row(ids[begin:end], begin, blocks, None, prompt_logprobs=0))
             taken += count
         for place, logits in enumerate(runner.logits(rows)):
-            lines[place].append(logits)
+            lines[place].append(logits.clone())
     return [torch.cat(parts) for parts in lines]
 
 
@@ -106,7 +125,7 @@ def _stock(model: Any, ids: Sequence[int]) -> Tensor:
     return model(input_ids=asked, use_cache=False).logits[0]  # type: ignore[no-any-return]
 
 
-def refuse_difference(ours: Tensor, stock: Tensor, *, exact: bool) -> None:
+def refuse_difference(ours: Tensor, stock: Tensor, exactness: Exactness) -> None:
     """Compare position by position, against the spread of the stock logits there."""
     if not stock.isfinite().all():
         raise StartError("the model's output is not finite")
@@ -115,7 +134,7 @@ def refuse_difference(ours: Tensor, stock: Tensor, *, exact: bool) -> None:
     stock = stock.float()
     spread = stock.std(dim=-1).clamp(min=1e-6)
     off = (ours.float() - stock).square().mean(dim=-1).sqrt() / spread
-    bound, share = EXACT if exact else ROUGH
+    bound, share = BOUNDS[exactness]
     wrong = ((off > bound) | off.isnan()).float().mean().item()
     if wrong > share:
         raise StartError(

@@ -5,9 +5,11 @@ Composes the parts and drives them through the phases. One thread owns all engin
 
 import gc
 import logging
+import math
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +19,15 @@ from r3mes.engine import lifeline
 from r3mes.engine.boot import Loaded, boot
 from r3mes.engine.heart import Heart
 from r3mes.engine.loop import Engine
-from r3mes.engine.messages import Abort, AbortWorker, Delivery, Request, ToEngine
+from r3mes.engine.messages import (
+    Abort,
+    AbortWorker,
+    Compute,
+    Delivery,
+    Request,
+    ToEngine,
+)
+from r3mes.engine.pace import SLOWER, Pace
 from r3mes.engine.warm import Warmer
 from r3mes.engine.wire import Wire
 from r3mes.errors import EngineCrash, StartError
@@ -43,6 +53,7 @@ class Process:
     def __init__(self, orders: Orders, wire: Wire) -> None:
         self._orders = orders
         self._wire = wire
+        self._pace = Pace(orders.engine.chunk_tokens, slower=math.inf)  # while warming
         self.heart = Heart(wire.report, clock=time.monotonic)
 
     def live(self) -> None:
@@ -63,6 +74,7 @@ class Process:
             self._orders.engine,
             progress=self.heart.advance,
             on_step=self.heart.warmed,
+            pace=self._pace,
         )
         self.heart.warm_ttft = warmer.run()
         self.heart.took("warm", time.monotonic() - began)
@@ -75,8 +87,10 @@ class Process:
             clock=time.monotonic,
             deliver=lambda worker, delivery: self._deliver(engine, worker, delivery),
             on_step=self.heart.record,
+            pace=replace(self._pace, slower=SLOWER),
         )
         self.heart.stats = engine.stats
+        logger.info(in_words(loaded.model.compute))
         self.heart.enter("ready", f"serving {loaded.model.name}")
         while True:
             self._wire.wait(0 if engine.busy else self.heart.due - time.monotonic())
@@ -89,6 +103,22 @@ class Process:
     def _deliver(self, engine: Engine, worker: str, delivery: Delivery) -> None:
         if not self._wire.deliver(worker, delivery):
             engine.abort_worker(worker)
+
+
+def in_words(compute: Compute) -> str:
+    """Which path serves and why, in one line."""
+    paths = {
+        "step": "whole steps in C++",
+        "operators": "C++ operators in the model's own modules",
+        "torch": "torch",
+        "": "nothing: the answers are made up",
+    }
+    line = f"computed by {paths[compute.path]}"
+    if compute.instructions:
+        line += f" for {compute.instructions}"
+    if compute.weights:
+        line += f"; weights in {compute.weights}, KV cache in {compute.kv}"
+    return f"{line}; no faster path: {compute.why}" if compute.why else line
 
 
 def take(engine: Engine, sender: str, message: ToEngine) -> None:

@@ -15,18 +15,27 @@ class Sample:
     """A wish for the token at index `position` of prompt + output.
 
     `prompt` and `output` are the ids before it (penalties count them); randomness depends on
-    (params.seed, position) alone.
+    (params.seed, position) alone. `drafts` are what that token and the next may be: each is
+    followed as long as it is what is chosen, so that a step can bring several tokens.
     """
 
     params: SamplingParams
     position: int
     prompt: Seq[int]
     output: Seq[int]
+    drafts: Seq[int] = ()
+
+    def after(self, count: int) -> "Sample":
+        """The wish for the token after so many of the drafts."""
+        if not count:
+            return self
+        taken = [*self.output, *self.drafts[:count]]
+        return Sample(self.params, self.position + count, self.prompt, taken)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sequence's share of a step: feed `tokens` at positions start, start+1, …
+    """One sequence's share of a step: feed `tokens`, the drafts last, at start, start+1, …
 
     `blocks` is the block table; it covers start + len(tokens) positions, and positions below
     `start` already hold keys and values. `sample` is None for a prompt chunk that is not the last.
@@ -49,10 +58,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """`token` is None when no sample was wished or `error` says why this row failed."""
+    """`tokens` is empty when no sample was wished or `error` says why this row failed; it has one
+    more than drafts came true. `logprobs` has one for each, if they were wished."""
 
-    token: int | None = None
-    logprob: Logprob | None = None
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[Logprob, ...] = ()
     prompt_logprobs: tuple[Logprob, ...] = ()
     error: str | None = None
 

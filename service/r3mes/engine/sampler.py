@@ -16,13 +16,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from r3mes.engine.forward import NOT_FINITE
 from r3mes.engine.messages import SamplingParams
 from r3mes.engine.runner import Sample
 
 BLOCK = 256  # tokens summed together before the search descends to single ones
 LOOKS = (128, 4096)  # most nuclei are smaller than the first; sorting more is slow
 NEVER = float("-inf")
-NOT_FINITE = -1
 Bits = npt.NDArray[np.uint64]
 
 
@@ -41,16 +41,19 @@ def _mix(value: Bits) -> Bits:
     return value ^ (value >> np.uint64(31))
 
 
-def sample(logits: Tensor, wishes: Sequence[Sample | None], eos: Sequence[int]) -> Tensor:
-    """One token a row, and NOT_FINITE for a row with a NaN or an infinite logit.
+def sample(
+    logits: Tensor, best: Tensor, wishes: Sequence[Sample | None], eos: Sequence[int]
+) -> Tensor:
+    """One token a row, and NOT_FINITE for a row that is so.
 
-    `logits` [rows, vocabulary] are changed in place. A row without a wish is only looked at.
+    `logits` [rows, vocabulary] are changed in place; `best` [rows] are their most likely tokens,
+    which are all that a plain greedy row needs. A row without a wish is only looked at.
     """
-    tokens = logits.argmax(dim=-1)  # of a NaN too: it counts as the largest
-    finite = logits.gather(1, tokens[:, None])[:, 0].isfinite()
-    tokens = torch.where(finite, tokens, NOT_FINITE)
-    good = zip(wishes, finite.tolist(), strict=True)
-    live = {i: wish for i, (wish, fine) in enumerate(good) if wish is not None and fine}
+    tokens = best
+    good = zip(wishes, best.tolist(), strict=True)
+    live = {
+        i: wish for i, (wish, token) in enumerate(good) if wish is not None and token != NOT_FINITE
+    }
     shaped = [i for i, wish in live.items() if shape_line(logits[i], wish, eos)]
     drawn = [i for i, wish in live.items() if wish.params.temperature > 0]
     if again := sorted(set(shaped) - set(drawn)):

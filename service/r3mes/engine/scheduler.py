@@ -5,24 +5,23 @@ times the order of arrival. Knows nothing of torch, sockets or time.
 """
 
 from collections import deque
+from collections.abc import Callable
 from itertools import chain, pairwise
 
 from r3mes.engine.block_pool import BlockPool
 from r3mes.engine.sequence import Sequence
 from r3mes.errors import InternalError
 
-Plan = dict[Sequence, int]  # how many tokens each sequence feeds in this step
+Plan = dict[Sequence, int]  # how many tokens each sequence feeds in this step, drafts included
+Draft = Callable[[Sequence], list[int]]  # what may come next in a sequence that decodes
 
 
 class Scheduler:
-    """`chunk_tokens` bounds the prompt tokens of a step; decoding rows come on top of them."""
+    """Knows who is there and which blocks are whose; how much a step may feed it is told."""
 
-    def __init__(
-        self, pool: BlockPool, *, max_batch: int, chunk_tokens: int, prefix_cache: bool
-    ) -> None:
+    def __init__(self, pool: BlockPool, *, max_batch: int, prefix_cache: bool) -> None:
         self.pool = pool
         self.max_batch = max_batch
-        self.chunk_tokens = chunk_tokens
         self.prefix_cache = prefix_cache
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -47,15 +46,24 @@ class Scheduler:
         sequence.forget()
         sequence.state = "finished"
 
-    def schedule(self, *, now: float) -> Plan:
-        """One token for each decoding sequence; the chunk budget goes to the oldest prompts."""
+    @property
+    def decoding(self) -> int:
+        """Sequences that wait for their next token."""
+        return sum(sequence.decoding for sequence in self.running)
+
+    def schedule(self, *, now: float, chunk: int, draft: Draft) -> Plan:
+        """One token for each decoding sequence and what is drafted to follow it, and beside them
+        `chunk` tokens of prompts, the oldest first."""
         plan: Plan = {}
-        budget = self.chunk_tokens
+        budget = chunk
         for sequence in tuple(self.running):
             count = 1 if sequence.decoding else min(sequence.missing, budget)
             if count and sequence.state == "running" and self._grow(sequence, count):
+                if sequence.decoding:
+                    count += self._add_drafts(sequence, draft(sequence))
+                else:
+                    budget -= count
                 plan[sequence] = count
-                budget -= 0 if sequence.decoding else count
         while budget and self._admit(now=now):
             newest = self.running[-1]
             plan[newest] = min(newest.missing, budget)
@@ -69,12 +77,19 @@ class Scheduler:
         size = self.pool.block_size
         done = sequence.computed // size
         sequence.computed += count
+        self._give_back_surplus(sequence)
         full = sequence.computed // size
         if not self.prefix_cache or full == done:
             return
         names = sequence.names(full, block_size=size)
         for index in range(done, full):
             self.pool.publish(sequence.blocks[index], names[index])
+
+    def _give_back_surplus(self, sequence: Sequence) -> None:
+        """Blocks that only drafts wanted which did not come true."""
+        needed = self.pool.blocks_for(sequence.computed)
+        self.pool.release(sequence.blocks[needed:])
+        del sequence.blocks[needed:]
 
     def check(self) -> None:
         """Raise InternalError unless blocks, states and the order of arrival are sound."""
@@ -100,6 +115,16 @@ class Scheduler:
                 return False
         sequence.blocks += self.pool.take(wanted)
         return True
+
+    def _add_drafts(self, sequence: Sequence, drafts: list[int]) -> int:
+        """How many are fed: all, or none where they would cost others their blocks."""
+        end = sequence.computed + 1 + len(drafts)
+        wanted = self.pool.blocks_for(end) - len(sequence.blocks)
+        if wanted > self.pool.available:
+            return 0
+        sequence.blocks += self.pool.take(wanted)
+        sequence.drafts = drafts
+        return len(drafts)
 
     def _preempt(self, sequence: Sequence) -> None:
         """Back to the front of the line: it is older than all who wait there."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from r3mes.engine.block_pool import digest
+from r3mes.engine.lookup import Lookup
 from r3mes.engine.messages import Finish, Logprob, SamplingParams, Stamps
 from r3mes.engine.runner import Row, Sample
 
@@ -27,6 +28,8 @@ class Sequence:
     computed: int = 0  # positions whose keys and values are in `blocks`
     state: Literal["waiting", "running", "finished"] = "waiting"
     chain: list[bytes] = field(default_factory=list)  # names of the full blocks, as far as asked
+    drafts: list[int] = field(default_factory=list)  # that the running step feeds beside the ids
+    lookup: Lookup = field(default_factory=Lookup)
     prompt_logprobs: list[Logprob] = field(default_factory=list)
     scheduled: float | None = None
     first_token: float | None = None
@@ -82,11 +85,11 @@ class Sequence:
         return self.chain[:count]
 
     def row(self, count: int) -> Row:
-        """Feed the next `count` ids; wish for a token if they are the last known ones."""
-        start, stop = self.computed, self.computed + count
+        """Feed the next `count` ids, drafts included; wish for a token after the last known one."""
+        start, stop = self.computed, self.computed + count - len(self.drafts)
         wanted = self.params.prompt_logprobs if self.wants_prompt_logprobs else None
         return Row(
-            tokens=self.ids(start, stop),
+            tokens=self.ids(start, stop) + self.drafts,
             start=start,
             blocks=self.blocks,
             sample=self._sample() if stop == self.length and self.params.max_tokens else None,
@@ -100,6 +103,19 @@ class Sequence:
         self.computed = 0
         if self.wants_prompt_logprobs:
             self.prompt_logprobs.clear()
+
+    def draft(self, most: int, *, limit: int) -> list[int]:
+        """What may come next; never past the end that `max_tokens` or `limit` sets."""
+        left = min(self.params.max_tokens - len(self.output), limit - self.length) - 1
+        return self.lookup.draft(self.ids(0, self.length), min(most, left)) if left > 0 else []
+
+    def take(self, tokens: Collection[int], eos: Collection[int], *, limit: int) -> Finish | None:
+        """Append tokens up to the one that ends the sequence, and how that is."""
+        for token in tokens:
+            self.output.append(token)
+            if finish := self.ending(eos, limit=limit):
+                return finish
+        return None
 
     def stop_token(self, eos: Collection[int]) -> int | None:
         """The newest id if it ends the text: never one of the first `min_tokens`."""
@@ -118,6 +134,4 @@ class Sequence:
         return None
 
     def _sample(self) -> Sample:
-        return Sample(
-            params=self.params, position=self.length, prompt=self.prompt, output=self.output
-        )
+        return Sample(self.params, self.length, self.prompt, self.output, self.drafts)

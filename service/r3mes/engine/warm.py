@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from r3mes.engine.loop import Engine
 from r3mes.engine.messages import Delivery, ModelInfo, SamplingParams, Stamps, Step, Submit
+from r3mes.engine.pace import Pace
 from r3mes.engine.runner import Runner
 from r3mes.errors import StartError
 from r3mes.settings import EngineSettings
@@ -20,13 +21,17 @@ WORKER = "warm-up"
 
 @dataclass(slots=True)
 class Warmer:
-    """Drives the shapes one by one; `progress` hears the share done and what comes next."""
+    """Drives the shapes one by one; `progress` hears the share done and what comes next.
+
+    `pace` learns how long steps take, and may not shorten them.
+    """
 
     runner: Runner
     model: ModelInfo
     settings: EngineSettings
     progress: Callable[[float, str], None]
     on_step: Callable[[Step], None]
+    pace: Pace
     _engine: Engine = field(init=False)
     _stamps: Stamps | None = field(init=False, default=None)
     _streams: Iterator[int] = field(init=False, default_factory=itertools.count)
@@ -39,6 +44,7 @@ class Warmer:
             clock=time.monotonic,
             deliver=self._deliver,
             on_step=self.on_step,
+            pace=self.pace,
         )
 
     def run(self) -> float:

@@ -19,11 +19,13 @@ from r3mes.engine.messages import (
     ENGINE,
     HUB_SOCKET,
     AbortWorker,
+    Compute,
     EngineReport,
     Flush,
     Flushed,
     Measurements,
     Message,
+    ModelInfo,
     ReplicaState,
     Scrape,
     Scraped,
@@ -269,6 +271,7 @@ def snapshot(state: ReplicaState) -> Snapshot:
     stats = state.stats
     return Snapshot(
         model=state.model.name if state.model else "",
+        compute=compute_labels(state.model),
         started_at=state.started_at,
         phase=cast("str", state.phase),
         phase_seconds=state.phase_seconds,
@@ -284,5 +287,17 @@ def snapshot(state: ReplicaState) -> Snapshot:
         prefix_misses=stats.prefix_misses,
         chunks=stats.chunks,
         preemptions=stats.preemptions,
+        drafts=stats.drafts,
         aborts=stats.aborts,
     )
+
+
+def compute_labels(model: ModelInfo | None) -> dict[str, str]:
+    """What computes; all empty until that is known."""
+    known = model.compute if model else Compute()
+    return {
+        "path": known.path,
+        "instructions": known.instructions,
+        "weights": known.weights,
+        "kv": known.kv,
+    }

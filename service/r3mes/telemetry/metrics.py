@@ -18,6 +18,7 @@ class Snapshot:
     """The state of the replica at the moment of a scrape. Counters are running totals."""
 
     model: str
+    compute: dict[str, str]  # the path, its instructions, types of weights and of the KV cache
     started_at: int  # seconds since the epoch
     phase: str
     phase_seconds: dict[str, float]
@@ -33,6 +34,7 @@ class Snapshot:
     prefix_misses: int
     chunks: int
     preemptions: int
+    drafts: dict[str, int]
     aborts: dict[str, int]
 
 

@@ -118,6 +118,7 @@ class Page:
         yield gauge("r3mes_capacity", "Sequences in one batch.", now.capacity, **of_model)
         age = now.heartbeat_age
         yield gauge("r3mes_build_info", "Always 1.", 1, version=__version__)
+        yield gauge("r3mes_compute_info", "What computes; always 1.", 1, **now.compute)
         started = now.started_at
         yield gauge("r3mes_start_time_seconds", "Start of this process, since the epoch.", started)
         yield gauge("r3mes_engine_heartbeat_age_seconds", "Since the engine last reported.", age)
@@ -133,6 +134,7 @@ class Page:
         yield totals("r3mes_prefix_tokens", "Prompt tokens by prefix cache.", "result", prefix)
         evicted = {"no_blocks": now.preemptions}
         yield totals("r3mes_preemptions", PREEMPTED, "reason", evicted)
+        yield totals("r3mes_draft_tokens", "Tokens guessed ahead.", "result", now.drafts)
         yield totals("r3mes_aborts", "Sequences ended before their end.", "reason", now.aborts)
         yield total("r3mes_prompt_chunks", "Prompt parts that did not finish it.", now.chunks)
 

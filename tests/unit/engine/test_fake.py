@@ -35,7 +35,7 @@ def test_a_token_depends_on_seed_and_position_alone() -> None:
         runner(), row([1, 2, 3], [0, 1], seed=5), row([7], [2]), row([9, 9, 9], [3, 4], seed=5)
     )
 
-    assert token_at(5, 3) == one.token == same.token
+    assert (token_at(5, 3),) == one.tokens == same.tokens
 
 
 def test_tokens_are_printable() -> None:
@@ -47,7 +47,7 @@ def test_tokens_are_printable() -> None:
 def test_a_bias_of_100_forces_an_id_even_eos() -> None:
     (result,) = run(runner(), row([1], [0], logit_bias={EOS: 100.0}))
 
-    assert EOS == result.token
+    assert (EOS,) == result.tokens
 
 
 def test_what_would_end_the_text_is_passed_over_before_min_tokens() -> None:
@@ -55,24 +55,23 @@ def test_what_would_end_the_text_is_passed_over_before_min_tokens() -> None:
     wishes = {"min_tokens": 1, "logit_bias": {EOS: 100.0}, "stop_token_ids": (natural,)}
     (result,) = run(runner(), row([1], [0], **wishes))
 
-    assert result.token not in {EOS, natural}
+    assert result.tokens[0] not in {EOS, natural}
 
 
 def test_logprobs_are_those_of_a_certain_choice() -> None:
     (result,) = run(runner(), row([1, 2], [0], logprobs=2, prompt_logprobs=1))
     token = token_at(0, 2)
 
-    assert Logprob(token, 0.0, 1, [(token, 0.0), (0, -9999.0)]) == result.logprob
+    assert (Logprob(token, 0.0, 1, [(token, 0.0), (0, -9999.0)]),) == result.logprobs
     assert (Logprob(2, 0.0, 1, [(2, 0.0)]),) == result.prompt_logprobs
 
 
 def test_a_decode_step_over_its_own_history_is_fine() -> None:
     fake = runner()
     (first,) = run(fake, row([1, 2, 3], [4, 5]))
-    assert first.token is not None
 
-    (second,) = run(fake, following(first.token))
-    assert token_at(0, 4) == second.token
+    (second,) = run(fake, following(first.tokens[0]))
+    assert (token_at(0, 4),) == second.tokens
 
 
 @pytest.mark.parametrize(
@@ -91,12 +90,11 @@ def test_a_decode_step_over_its_own_history_is_fine() -> None:
 def test_a_wrong_row_fails_alone(change: dict[str, object], fault: str) -> None:
     fake = runner()
     first, _ = run(fake, row([1, 2, 3], [4, 5]), row([7, 7], [0]))
-    assert first.token is not None
 
-    wrong, healthy = run(fake, replace(following(first.token), **change), row([8], [7]))
+    wrong, healthy = run(fake, replace(following(first.tokens[0]), **change), row([8], [7]))
     assert wrong.error is not None
     assert fault in wrong.error
-    assert token_at(0, 1) == healthy.token
+    assert (token_at(0, 1),) == healthy.tokens
 
 
 def test_a_block_that_is_written_may_not_be_in_another_row() -> None:

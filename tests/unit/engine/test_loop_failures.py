@@ -24,7 +24,7 @@ class Brittle:
         return [
             RowResult(error="not finite")
             if list(row.tokens) == self.bad_prompt
-            else RowResult(token=65)
+            else RowResult((65,))
             for row in batch.rows
         ]
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from r3mes.engine.fake import FIRST, LAST
 from r3mes.engine.sequence import Key
-from support.engine import FakeEngine, answer
+from support.engine import FakeEngine, answer, eager
 
 
 def next_byte(token: int) -> int:
@@ -30,9 +30,19 @@ class EngineMachine(RuleBasedStateMachine):
         waiting=st.integers(1, 6),
         chunk=st.integers(16, 24),
         prefix_cache=st.booleans(),
+        drafting=st.booleans(),
     )
-    def start(self, blocks: int, batch: int, waiting: int, chunk: int, prefix_cache: bool) -> None:
+    def start(
+        self,
+        blocks: int,
+        batch: int,
+        waiting: int,
+        chunk: int,
+        prefix_cache: bool,
+        drafting: bool,
+    ) -> None:
         self.fake = FakeEngine(
+            pace=eager(chunk) if drafting else None,
             kv_blocks=blocks,
             max_batch=batch,
             max_waiting=waiting,

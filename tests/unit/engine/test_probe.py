@@ -32,7 +32,7 @@ class OneAttention(torch.nn.Module):
 
 
 def test_what_each_layer_keeps_is_noted() -> None:
-    shapes = survey(OneAttention())
+    shapes = survey(OneAttention()).shapes
 
     assert [0, 1] == list(shapes)
     assert 2 * (4 + 4) * 4 == shapes[1].token_bytes
@@ -56,7 +56,9 @@ def test_attention_that_we_do_not_compute_is_refused(model: OneAttention, expect
 
 
 def test_keywords_that_change_nothing_are_taken() -> None:
-    assert 2 == len(survey(OneAttention(dropout=0.0, position_ids=torch.zeros(1), indices=None)))
+    model = OneAttention(dropout=0.0, position_ids=torch.zeros(1), indices=None)
+
+    assert 2 == len(survey(model).shapes)
 
 
 def test_a_declared_window_must_reach_the_attention() -> None:
@@ -71,12 +73,12 @@ def test_a_difference_within_rounding_is_accepted_and_a_larger_one_is_not() -> N
     stock = torch.randn(10, 50, generator=torch.Generator().manual_seed(0))
     noise = torch.randn(10, 50, generator=torch.Generator().manual_seed(1))
 
-    refuse_difference(stock + 1e-5 * noise, stock, exact=True)
-    refuse_difference(stock + 1e-2 * noise, stock, exact=False)
+    refuse_difference(stock + 1e-5 * noise, stock, "exact")
+    refuse_difference(stock + 1e-2 * noise, stock, "16 bits")
     with pytest.raises(StartError, match="100% of positions differ"):
-        refuse_difference(stock + 1e-2 * noise, stock, exact=True)
+        refuse_difference(stock + 1e-2 * noise, stock, "exact")
     with pytest.raises(StartError, match="100% of positions differ"):
-        refuse_difference(stock + 0.5 * noise, stock, exact=False)
+        refuse_difference(stock + 0.5 * noise, stock, "16 bits")
 
 
 def test_one_wrong_position_is_enough_where_arithmetic_is_exact() -> None:
@@ -85,12 +87,12 @@ def test_one_wrong_position_is_enough_where_arithmetic_is_exact() -> None:
     ours[9] = float("nan")
 
     with pytest.raises(StartError, match="10% of positions differ"):
-        refuse_difference(ours, stock, exact=True)
-    refuse_difference(ours, stock, exact=False)
+        refuse_difference(ours, stock, "exact")
+    refuse_difference(ours, stock, "16 bits")
 
 
 def test_a_stock_model_whose_output_is_not_finite_is_refused() -> None:
     stock = torch.full((2, 5), float("inf"))
 
     with pytest.raises(StartError, match="the model's output is not finite"):
-        refuse_difference(stock, stock, exact=True)
+        refuse_difference(stock, stock, "exact")

@@ -15,13 +15,19 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+from r3mes.engine.forward import NOT_FINITE, Logits
 from r3mes.engine.messages import SamplingParams
 from r3mes.engine.runner import Sample
-from r3mes.engine.sampler import NOT_FINITE, filtered, inverse_cdf, sample, shape_line, uniform
+from r3mes.engine.sampler import filtered, inverse_cdf, shape_line, uniform
+from r3mes.engine.sampler import sample as sample_logits
 
 VOCABULARY = 1000
 EOS = (5,)
 PROMPT, OUTPUT = [1, 2, 3, 3, 900], [4, 4, 4, 2]
+
+
+def sample(logits: torch.Tensor, *wishes: Any) -> torch.Tensor:
+    return sample_logits(*Logits.of(logits), *wishes)
 
 
 def wish(position: int = 9, **params: Any) -> Sample:

@@ -9,15 +9,13 @@ from r3mes.errors import InternalError
 from support.engine import sequence
 
 
-def scheduler(*, blocks: int = 64, max_batch: int = 4, chunk_tokens: int = 16) -> Scheduler:
-    return Scheduler(
-        BlockPool(blocks, 4), max_batch=max_batch, chunk_tokens=chunk_tokens, prefix_cache=True
-    )
+def scheduler(*, blocks: int = 64, max_batch: int = 4) -> Scheduler:
+    return Scheduler(BlockPool(blocks, 4), max_batch=max_batch, prefix_cache=True)
 
 
 def step(policy: Scheduler) -> dict[int, int]:
     """One step whose every sampled token is 0; returns tokens fed by stream."""
-    plan = policy.schedule(now=1.0)
+    plan = policy.schedule(now=1.0, chunk=16, draft=lambda sequence: [])
     fed = {each.key[1]: count for each, count in plan.items()}
     for each, count in plan.items():
         policy.advance(each, count)
@@ -108,7 +106,7 @@ def test_a_wish_for_prompt_logprobs_reuses_nothing() -> None:
 
 
 def test_without_a_prefix_cache_nothing_is_shared() -> None:
-    policy = Scheduler(BlockPool(64, 4), max_batch=4, chunk_tokens=16, prefix_cache=False)
+    policy = Scheduler(BlockPool(64, 4), max_batch=4, prefix_cache=False)
     policy.add(sequence([1] * 8, stream=1))
     step(policy)
     policy.add(sequence([1] * 8, stream=2))

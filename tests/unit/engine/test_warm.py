@@ -1,11 +1,13 @@
 """The warm-up runs every shape that will be served, and says when the model does not work."""
 
+import math
 from typing import Any
 
 import pytest
 
 from r3mes.engine.fake import load_fake
 from r3mes.engine.messages import Step
+from r3mes.engine.pace import Pace
 from r3mes.engine.runner import Batch, RowResult
 from r3mes.engine.warm import Warmer, batch_buckets
 from r3mes.errors import StartError
@@ -23,6 +25,7 @@ class Watched:
         self.shapes: list[list[int]] = []
         self.progress: list[float] = []
         self.steps: list[Step] = []
+        self.pace = Pace(self.settings.chunk_tokens, slower=math.inf)
 
     def run(self, batch: Batch) -> list[RowResult]:
         self.shapes.append([len(row.tokens) for row in batch.rows])
@@ -35,6 +38,7 @@ class Watched:
             self.settings,
             progress=lambda share, _: self.progress.append(share),
             on_step=self.steps.append,
+            pace=self.pace,
         ).run()
 
 
@@ -98,3 +102,11 @@ def test_a_model_that_fails_is_a_start_error() -> None:
 
     with pytest.raises(StartError, match="warm-up"):
         watched.warm()
+
+
+def test_how_long_steps_take_is_learned() -> None:
+    watched = Watched(max_batch=4, fake_step_ms=1)
+    watched.warm()
+
+    assert 16 <= Pace(64, 3.0, watched.pace._prompt_token, watched.pace._steps).chunk(4) <= 64
+    assert {1, 2, 3} <= set(watched.pace._steps)

@@ -14,6 +14,7 @@ from r3mes.telemetry.views import VIEWS, render
 
 IDLE = Snapshot(
     model="m",
+    compute={"path": "step", "instructions": "avx2", "weights": "int8", "kv": "float32"},
     started_at=1_700_000_000,
     phase="ready",
     phase_seconds={"load": 1.5},
@@ -29,6 +30,7 @@ IDLE = Snapshot(
     prefix_misses=6,
     chunks=1,
     preemptions=7,
+    drafts={"accepted": 3, "rejected": 1},
     aborts={"client": 2},
 )
 
@@ -84,6 +86,7 @@ def test_the_page_tells_which_version_runs_since_when() -> None:
     page = samples(ReplicaMetrics())
 
     assert 1 == value(page, "r3mes_build_info", version=__version__)
+    assert 1 == value(page, "r3mes_compute_info", path="step", weights="int8")
     assert 1_700_000_000 == value(page, "r3mes_start_time_seconds")
 
 

@@ -1,4 +1,4 @@
-"""The portable runner row by row: logprobs, prompt logprobs, and rows that fail alone."""
+"""A model's runner row by row: logprobs, prompt logprobs, and rows that fail alone."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from r3mes.engine import portable
+from r3mes.engine import model_runner
 from r3mes.engine.checkpoint import read_checkpoint
+from r3mes.engine.forward import StockForward
 from r3mes.engine.load import load_model
 from r3mes.engine.messages import SamplingParams
-from r3mes.engine.portable import PortableRunner
+from r3mes.engine.model_runner import ModelRunner
 from r3mes.engine.runner import Batch, Row, RowResult, Sample
 from r3mes.settings import EngineSettings, ModelSettings
 from support.models import VOCABULARY, Oracle, make_checkpoint
@@ -26,10 +27,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def runner(folder: Path) -> PortableRunner:
+def runner(folder: Path) -> ModelRunner:
     return load_model(
         ModelSettings(source=str(folder), device="cpu"),
-        EngineSettings(kv_blocks=8, block_size=4),
+        EngineSettings(runner="portable", kv_blocks=8, block_size=4),
         checkpoint=read_checkpoint(folder),
         progress=lambda share, detail: None,
         accepted=lambda path: None,
@@ -49,42 +50,47 @@ def prompt_row(blocks: list[int], tokens: list[int] = PROMPT, **params: Any) -> 
     return Row(tokens, 0, blocks, Sample(chosen, len(tokens), tokens, []))
 
 
-def run(runner: PortableRunner, *rows: Row) -> list[RowResult]:
+def module_of(runner: ModelRunner) -> Any:
+    assert isinstance(runner.forward, StockForward)
+    return runner.forward.module
+
+
+def run(runner: ModelRunner, *rows: Row) -> list[RowResult]:
     return runner.run(Batch(rows))
 
 
 def test_logprobs_are_those_of_the_raw_distribution(
-    runner: PortableRunner, expected: torch.Tensor
+    runner: ModelRunner, expected: torch.Tensor
 ) -> None:
     best = int(expected[-1].argmax())
     row = prompt_row([0, 1, 2], logprobs=3, logit_bias={best: -100.0})
 
     (result,) = run(runner, row)
 
-    assert result.logprob is not None
+    [entry] = result.logprobs
     second = expected[-1].topk(3)
-    assert int(second.indices[1]) == result.token == result.logprob.token
-    assert 2 == result.logprob.rank
-    assert second.indices.tolist() == [token for token, _ in result.logprob.top]
-    assert second.values.tolist() == pytest.approx([value for _, value in result.logprob.top], 1e-4)
-    assert float(second.values[1]) == pytest.approx(result.logprob.logprob, 1e-4)
+    assert int(second.indices[1]) == result.tokens[0] == entry.token
+    assert 2 == entry.rank
+    assert second.indices.tolist() == [token for token, _ in entry.top]
+    assert second.values.tolist() == pytest.approx([value for _, value in entry.top], 1e-4)
+    assert float(second.values[1]) == pytest.approx(entry.logprob, 1e-4)
 
 
-def test_no_alternatives_is_not_the_same_as_no_logprobs(runner: PortableRunner) -> None:
+def test_no_alternatives_is_not_the_same_as_no_logprobs(runner: ModelRunner) -> None:
     (result,) = run(runner, prompt_row([0, 1, 2], logprobs=0))
 
-    assert result.logprob is not None
-    assert [] == result.logprob.top
+    [entry] = result.logprobs
+    assert [] == entry.top
 
 
 @pytest.mark.parametrize("at_once", [1, 4, 100])
 def test_prompt_logprobs_are_the_same_however_many_fit_into_memory(
-    runner: PortableRunner,
+    runner: ModelRunner,
     expected: torch.Tensor,
     monkeypatch: pytest.MonkeyPatch,
     at_once: int,
 ) -> None:
-    monkeypatch.setattr(portable, "LOGITS_BYTES", at_once * VOCABULARY * 4)
+    monkeypatch.setattr(model_runner, "LOGITS_BYTES", at_once * VOCABULARY * 4)
     row = replace(prompt_row([4, 1, 2]), prompt_logprobs=2, targets=PROMPT[1:])
 
     (result,) = run(runner, row)
@@ -96,30 +102,30 @@ def test_prompt_logprobs_are_the_same_however_many_fit_into_memory(
     assert expected[:10].topk(2).indices.tolist() == [
         [token for token, _ in one.top] for one in result.prompt_logprobs
     ]
-    assert int(expected[-1].argmax()) == result.token
+    assert (int(expected[-1].argmax()),) == result.tokens
 
 
-def test_a_row_that_samples_nothing_has_no_token(runner: PortableRunner) -> None:
+def test_a_row_that_samples_nothing_has_no_token(runner: ModelRunner) -> None:
     (result,) = run(runner, Row(PROMPT, 0, [0, 1, 2], None))
 
     assert RowResult() == result
 
 
-def test_a_row_whose_numbers_are_not_finite_fails_alone(runner: PortableRunner) -> None:
+def test_a_row_whose_numbers_are_not_finite_fails_alone(runner: ModelRunner) -> None:
     (alone,) = run(runner, prompt_row([0, 1, 2]))
     with torch.no_grad():
-        runner.model.get_input_embeddings().weight[77] = float("nan")
+        module_of(runner).get_input_embeddings().weight[77] = float("nan")
 
     bad, good = run(runner, prompt_row([4, 5], [1, 77, 2, 3, 4, 5]), prompt_row([0, 1, 2]))
 
-    assert RowResult(error=portable.BROKEN) == bad
+    assert RowResult(error=model_runner.BROKEN) == bad
     assert alone == good
 
 
-def test_blocks_of_a_failed_row_do_not_harm_their_next_owner(runner: PortableRunner) -> None:
+def test_blocks_of_a_failed_row_do_not_harm_their_next_owner(runner: ModelRunner) -> None:
     (alone,) = run(runner, prompt_row([0, 1, 2]))
     with torch.no_grad():
-        runner.model.get_input_embeddings().weight[77] = float("nan")
+        module_of(runner).get_input_embeddings().weight[77] = float("nan")
     run(runner, prompt_row([6, 7, 5], [77] * 12))
 
     run(runner, Row(PROMPT[:10], 0, [6, 7, 5], None))
@@ -128,11 +134,11 @@ def test_blocks_of_a_failed_row_do_not_harm_their_next_owner(runner: PortableRun
     assert alone == after
 
 
-def test_an_unlikely_logprob_has_a_floor(runner: PortableRunner) -> None:
+def test_an_unlikely_logprob_has_a_floor(runner: ModelRunner) -> None:
     with torch.no_grad():
-        runner.model.get_output_embeddings().weight[:] *= 1e6
+        module_of(runner).get_output_embeddings().weight[:] *= 1e6
 
     (result,) = run(runner, prompt_row([0, 1, 2], logprobs=20))
 
-    assert result.logprob is not None
-    assert -9999.0 == result.logprob.top[-1][1]
+    [entry] = result.logprobs
+    assert -9999.0 == entry.top[-1][1]

@@ -1,49 +1,36 @@
-"""The runner for any architecture: stock `transformers` modules, our attention and KV store.
+"""The runner of a model: from rows to results, whatever computes the logits between.
 
-Owns one forward pass from rows to results. Knows nothing of how rows were chosen, of loading or
-of text.
+Knows nothing of how rows were chosen, of loading or of text.
 """
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import islice, takewhile
 
 import torch
 from torch import Tensor
 
-from r3mes.engine.kv_store import KVStore
+from r3mes.engine.forward import NOT_FINITE, Forward, Logits
 from r3mes.engine.logprobs import logprobs
 from r3mes.engine.messages import Logprob
 from r3mes.engine.runner import Batch, Row, RowResult, Sample
-from r3mes.engine.sampler import NOT_FINITE, sample
-from r3mes.engine.step import PagedStep, order
+from r3mes.engine.sampler import sample
+from r3mes.engine.step import order
 
 LOGITS_BYTES = 256 << 20  # most memory that the logits of one forward pass may take
 BROKEN = "the model's output for this sequence is not finite"
 
 
-class PortableRunner:
-    """Implements `runner.Runner`. One step is one call of the model, whatever its rows.
+class ModelRunner:
+    """Implements `runner.Runner`. One step is one forward pass, whatever its rows.
 
     Every row's last position yields logits, sampled or not: that is how a row whose numbers are
     no longer finite is found, and its blocks cleaned, before another row can take them.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        store: KVStore,
-        *,
-        vocab_size: int,
-        eos: Sequence[int],
-        dtype: torch.dtype,
-    ) -> None:
-        self.model, self.store, self.eos = model, store, tuple(eos)
-        self.vocab_size, self.num_blocks = vocab_size, store.num_blocks
-        self.dtype, self.device = dtype, store.device
-        accepted = inspect.signature(model.forward).parameters
-        self._model_slices = "logits_to_keep" in accepted
+    def __init__(self, forward: Forward, *, eos: Sequence[int]) -> None:
+        self.forward, self.eos = forward, tuple(eos)
+        self.vocab_size, self.num_blocks = forward.vocab_size, forward.num_blocks
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> list[RowResult]:
@@ -58,7 +45,7 @@ class PortableRunner:
         """For each row its lines of logits: of all positions if it wants prompt logprobs."""
         places = order(rows)
         logits, ends = self._compute([rows[i] for i in places])
-        parts = dict(zip(places, logits.tensor_split(ends[:-1]), strict=True))
+        parts = dict(zip(places, logits.lines.tensor_split(ends[:-1]), strict=True))
         return [parts[i] for i in range(len(rows))]
 
     def _run_ahead(self, row: Row) -> tuple[RowResult, Row]:
@@ -70,47 +57,50 @@ class PortableRunner:
             row = _part(row, most, len(row.tokens))
         return done, row
 
-    def _compute(self, rows: Sequence[Row]) -> tuple[Tensor, list[int]]:
+    def _compute(self, rows: Sequence[Row]) -> tuple[Logits, list[int]]:
         """Lines of logits of the wanted positions, and where each row's lines end."""
-        tokens: list[int] = []
-        positions: list[int] = []
         keep: list[int] = []
         ends = []
+        end = 0
         for row in rows:
-            end = len(tokens) + len(row.tokens)
-            keep.extend(range(len(tokens) if row.prompt_logprobs is not None else end - 1, end))
+            begin, end = end, end + len(row.tokens)
+            keep.extend(range(begin if row.prompt_logprobs is not None else end - lines(row), end))
             ends.append(len(keep))
-            tokens.extend(row.tokens)
-            positions.extend(range(row.start, row.start + len(row.tokens)))
-        kept = self._indices(keep)
-        output = self.model(
-            input_ids=self._indices(tokens)[None],
-            position_ids=self._indices(positions)[None],
-            use_cache=False,
-            r3mes_step=PagedStep(rows, self.store, self.dtype),
-            **({"logits_to_keep": kept} if self._model_slices else {}),
-        )
-        return output.logits[0] if self._model_slices else output.logits[0, kept], ends
+        return self.forward.logits(rows, keep), ends
 
     def _forward(self, rows: Sequence[Row]) -> list[RowResult]:
         """Results of rows that are in the order of the flat batch."""
-        logits, ends = self._compute(rows)
-        parts = logits.tensor_split(ends[:-1])
-        prompts = [_prompt_logprobs(row, part) for row, part in zip(rows, parts, strict=True)]
-        if len(logits) > len(rows):
-            logits = logits[self._indices([end - 1 for end in ends])]
-        chosen = self._choose(logits.float(), [row.sample for row in rows])
-        results = []
-        for row, prompt, (token, entry) in zip(rows, prompts, chosen, strict=True):
-            if token == NOT_FINITE:
-                self.store.clean(self._indices(row.blocks))
-                results.append(RowResult(error=BROKEN))
-            else:
-                results.append(RowResult(None if row.sample is None else token, entry, prompt))
-        return results
+        (all_lines, all_best), ends = self._compute(rows)
+        prompts = _prompts(rows, all_lines, ends)
+        counts = [lines(row) for row in rows]
+        if len(all_lines) > sum(counts):
+            pairs = zip(ends, counts, strict=True)
+            last = self._indices([at for end, n in pairs for at in range(end - n, end)])
+            all_lines, all_best = all_lines[last], all_best[last]
+        wishes = [row.sample and row.sample.after(i) for row in rows for i in range(lines(row))]
+        chosen = iter(self._choose(all_lines.float(), all_best, wishes))
+        return [
+            self._result(row, list(islice(chosen, count)), prompt)
+            for row, count, prompt in zip(rows, counts, prompts, strict=True)
+        ]
+
+    def _result(
+        self, row: Row, chosen: list[tuple[int, Logprob | None]], prompt: tuple[Logprob, ...]
+    ) -> RowResult:
+        """Follow the drafts as long as they are what was chosen."""
+        drafts = row.sample.drafts if row.sample else ()
+        accepted = sum(1 for _ in takewhile(_equal, zip(drafts, chosen, strict=False)))
+        taken = chosen[: accepted + 1]
+        if taken[-1][0] == NOT_FINITE:
+            self.forward.clean(row.blocks)
+            return RowResult(error=BROKEN)
+        if row.sample is None:
+            return RowResult(prompt_logprobs=prompt)
+        entries = tuple(entry for _, entry in taken if entry is not None)
+        return RowResult(tuple(token for token, _ in taken), entries, prompt)
 
     def _choose(
-        self, logits: Tensor, wishes: Sequence[Sample | None]
+        self, logits: Tensor, best: Tensor, wishes: Sequence[Sample | None]
     ) -> list[tuple[int, Logprob | None]]:
         """A token for each line, and its logprob where that is wished."""
         told = {
@@ -119,7 +109,7 @@ class PortableRunner:
             if wish is not None and wish.params.logprobs is not None
         }
         raw = logits[self._indices(list(told))]  # a copy, before the processors change it
-        tokens = sample(logits, wishes, self.eos)
+        tokens = sample(logits, best, wishes, self.eos)
         ids = tokens.tolist()
         entries: dict[int, Logprob] = {}
         for line, (i, alternatives) in zip(raw, told.items(), strict=True):
@@ -128,7 +118,26 @@ class PortableRunner:
         return [(token, entries.get(i)) for i, token in enumerate(ids)]
 
     def _indices(self, values: Sequence[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=self.device)
+        return torch.tensor(values, dtype=torch.int64, device=self.forward.device)
+
+
+def lines(row: Row) -> int:
+    """Of logits that a row needs beside those of its prompt's logprobs."""
+    return 1 + (len(row.sample.drafts) if row.sample else 0)
+
+
+def _equal(pair: tuple[int, tuple[int, Logprob | None]]) -> bool:
+    draft, (token, _) = pair
+    return draft == token
+
+
+def _prompts(rows: Sequence[Row], logits: Tensor, ends: Sequence[int]) -> list[tuple[Logprob, ...]]:
+    """The prompt logprobs of each row."""
+    begins = [0, *ends[:-1]]
+    return [
+        _prompt_logprobs(row, logits[begin:end]) if row.prompt_logprobs is not None else ()
+        for row, begin, end in zip(rows, begins, ends, strict=True)
+    ]
 
 
 def _prompt_logprobs(row: Row, logits: Tensor) -> tuple[Logprob, ...]:

@@ -1,0 +1,88 @@
+"""From rows to logits: the seam between the runner and whatever computes, and its plain form.
+
+The plain form calls a stock module of `transformers`; who keeps keys and values, and attends over
+them, is a step made anew for each call. `native.whole_step` is the other form.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from r3mes.engine.attention import Step
+from r3mes.engine.runner import Row
+
+NOT_FINITE = -1
+MakeStep = Callable[[Sequence[Row]], Step]
+
+
+class Logits(NamedTuple):
+    """`lines` [n, vocabulary], which the caller may change, and the most likely token of each as it
+    was: `best` [n], NOT_FINITE for a line with a NaN or whose largest is infinite."""
+
+    lines: Tensor
+    best: Tensor
+
+    @classmethod
+    def of(cls, lines: Tensor) -> Self:
+        best = lines.argmax(dim=-1)  # of a NaN too: it counts as the largest
+        finite = lines.gather(1, best[:, None])[:, 0].isfinite()
+        return cls(lines, torch.where(finite, best, NOT_FINITE))
+
+
+class Forward(Protocol):
+    """Owns the weights and the KV cache. `num_blocks` of that may be in block tables."""
+
+    num_blocks: int
+    block_size: int
+    vocab_size: int
+    device: torch.device
+
+    def logits(self, rows: Sequence[Row], keep: Sequence[int]) -> Logits:
+        """Of the kept places of the flat batch; rows come as `step.order` has them."""
+        ...
+
+    def clean(self, blocks: Sequence[int]) -> None:
+        """What is not finite in these blocks can harm nobody from now on."""
+        ...
+
+
+class Cache(Protocol):
+    """What a step writes to and reads from."""
+
+    num_blocks: int
+    block_size: int
+
+    def clean(self, blocks: Sequence[int]) -> None: ...
+
+
+class StockForward:
+    """Implements `Forward` by a module whose attention is `attention.paged_attention`."""
+
+    def __init__(self, module: Any, cache: Cache, make_step: MakeStep, *, vocab_size: int) -> None:
+        self.module, self.cache, self.vocab_size = module, cache, vocab_size
+        self.num_blocks, self.block_size = cache.num_blocks, cache.block_size
+        self.device: torch.device = module.device
+        self._make_step = make_step
+        self._slices = "logits_to_keep" in inspect.signature(module.forward).parameters
+
+    def logits(self, rows: Sequence[Row], keep: Sequence[int]) -> Logits:
+        tokens = [token for row in rows for token in row.tokens]
+        positions = [at for row in rows for at in range(row.start, row.start + len(row.tokens))]
+        kept = self._indices(keep)
+        output = self.module(
+            input_ids=self._indices(tokens)[None],
+            position_ids=self._indices(positions)[None],
+            use_cache=False,
+            r3mes_step=self._make_step(rows),
+            **({"logits_to_keep": kept} if self._slices else {}),
+        )
+        return Logits.of(output.logits[0] if self._slices else output.logits[0, kept])
+
+    def clean(self, blocks: Sequence[int]) -> None:
+        self.cache.clean(blocks)
+
+    def _indices(self, values: Sequence[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64, device=self.device)

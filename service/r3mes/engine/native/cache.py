@@ -1,0 +1,66 @@
+"""The KV cache in the layout of the operators (`attention.h`).
+
+What lies in a block past its owner's last token is never used, so blocks need no cleaning.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from r3mes.engine.attention import Heads
+from r3mes.engine.native.library import LANES, WIDEST_HEAD, Attention, Cache, Memory, Operators
+from r3mes.engine.pool_size import LayerShape, Pool
+
+
+def refusal(shapes: Mapping[int, LayerShape], block_size: int) -> str:
+    """Why the operators cannot keep such a cache; empty where they can."""
+    if block_size % LANES:
+        return f"block_size is {block_size}, no multiple of {LANES}"
+    for shape in shapes.values():
+        widths = (shape.key_width, shape.value_width)
+        if any(width % LANES or width > WIDEST_HEAD for width in widths):
+            return f"heads are {max(widths)} wide"
+    return ""
+
+
+def stored(shapes: Mapping[int, LayerShape], dtype: torch.dtype) -> dict[int, LayerShape]:
+    """The same layers with keys and values of another type."""
+    return {layer: replace(shape, dtype=dtype) for layer, shape in shapes.items()}
+
+
+class NativeCache:
+    def __init__(self, found: Operators, shapes: Mapping[int, LayerShape], pool: Pool) -> None:
+        self.num_blocks, self.block_size = pool.blocks, pool.block_size
+        self._memory: list[Memory] = []
+        self.layers = {layer: self._layer(found, shape) for layer, shape in shapes.items()}
+
+    def _layer(self, found: Operators, shape: LayerShape) -> Cache:
+        slots = self.num_blocks * self.block_size * shape.heads * shape.dtype.itemsize
+        keys = Memory(found, slots * shape.key_width)
+        values = Memory(found, slots * shape.value_width)
+        self._memory += [keys, values]
+        return Cache(
+            keys=keys.address,
+            values=values.address,
+            heads=shape.heads,
+            key_width=shape.key_width,
+            value_width=shape.value_width,
+            block_size=self.block_size,
+            half=shape.dtype == torch.float16,
+        )
+
+    def clean(self, blocks: Sequence[int]) -> None:
+        """Nothing to do."""
+
+    def attention(self, layer: int, heads: Heads) -> Attention:
+        """What the operators need beside queries, keys and values of the new tokens."""
+        width = heads.query.shape[-1]
+        return Attention(
+            cache=self.layers[layer],
+            sinks=None if heads.sinks is None else heads.sinks.data_ptr(),
+            query_heads=heads.query.shape[1],
+            window=heads.window or 0,
+            scale=width**-0.5 if heads.scaling is None else heads.scaling,
+            softcap=heads.softcap or 0.0,
+        )

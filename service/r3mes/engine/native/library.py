@@ -1,0 +1,228 @@
+"""The compiled operators: which build fits this processor, and their structures and functions.
+
+Owns the mirror of the C++ structures. Knows nothing of models.
+"""
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+from ctypes import POINTER, Structure, c_float, c_int32, c_size_t, c_void_p
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from r3mes.engine.native import build
+
+F32, BF16, INT8 = 0, 1, 2
+GATE_SILU, GATE_GELU = 2, 3
+LANES, PANEL = 16, 32
+WIDEST_HEAD = 512
+CPU_INFO = Path("/proc/cpuinfo")
+# What the kernel calls the instructions that a build needs.
+NEEDS = {
+    "avx512vnni": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512_vnni"},
+    "avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+    "avx2": {"avx2", "fma", "f16c", "bmi2"},
+    "neon-dotprod": {"asimddp", "fphp"},
+    "neon": {"asimd"},
+}
+
+
+class Weight(Structure):
+    _fields_ = (
+        ("data", c_void_p),
+        ("scales", c_void_p),
+        ("sums", c_void_p),
+        ("bias", c_void_p),
+        ("n", c_int32),
+        ("k", c_int32),
+        ("kind", c_int32),
+        ("group", c_int32),
+    )
+
+
+class Cache(Structure):
+    _fields_ = (
+        ("keys", c_void_p),
+        ("values", c_void_p),
+        ("heads", c_int32),
+        ("key_width", c_int32),
+        ("value_width", c_int32),
+        ("block_size", c_int32),
+        ("half", c_int32),
+    )
+
+
+class Attention(Structure):
+    _fields_ = (
+        ("cache", Cache),
+        ("sinks", c_void_p),
+        ("query_heads", c_int32),
+        ("window", c_int32),
+        ("scale", c_float),
+        ("softcap", c_float),
+    )
+
+
+class Norm(Structure):
+    _fields_ = (("weight", c_void_p), ("epsilon", c_float))
+
+
+class Layer(Structure):
+    _fields_ = (
+        ("qkv", Weight),
+        ("out", Weight),
+        ("gate_up", Weight),
+        ("down", Weight),
+        ("before_attention", Norm),
+        ("after_attention", Norm),
+        ("before_mlp", Norm),
+        ("after_mlp", Norm),
+        ("query", Norm),
+        ("key", Norm),
+        ("cosines", c_void_p),
+        ("sines", c_void_p),
+        ("attention", Attention),
+        ("rotary", c_int32),
+        ("norm_whole", c_int32),
+    )
+
+
+class Model(Structure):
+    _fields_ = (
+        ("layers", POINTER(Layer)),
+        ("embedding", c_void_p),
+        ("head", Weight),
+        ("last", Norm),
+        ("count", c_int32),
+        ("hidden", c_int32),
+        ("inner", c_int32),
+        ("embedding_kind", c_int32),
+        ("gate", c_int32),
+        ("embedding_scale", c_float),
+        ("residual_scale", c_float),
+        ("logits_scale", c_float),
+        ("logits_cap", c_float),
+    )
+
+
+class Batch(Structure):
+    _fields_ = (
+        ("tokens", c_void_p),
+        ("positions", c_void_p),
+        ("begins", c_void_p),
+        ("tables", c_void_p),
+        ("wanted", c_void_p),
+        ("count", c_int32),
+        ("sequences", c_int32),
+        ("table_width", c_int32),
+        ("wanted_count", c_int32),
+        ("logits", c_void_p),
+        ("best", c_void_p),
+    )
+
+
+class Room(Structure):
+    _fields_ = (
+        ("hidden", c_void_p),
+        ("normed", c_void_p),
+        ("qkv", c_void_p),
+        ("attended", c_void_p),
+        ("inner", c_void_p),
+        ("product", c_void_p),
+        ("scratch", c_void_p),
+        ("scales", c_void_p),
+        ("small", c_void_p),
+        ("stride", c_int32),
+    )
+
+
+SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
+    "r3mes_team": (c_void_p, [c_int32]),
+    "r3mes_disband": (None, [c_void_p]),
+    "r3mes_memory": (c_void_p, [c_size_t]),
+    "r3mes_release": (None, [c_void_p, c_size_t]),
+    "r3mes_pack": (None, [c_void_p, POINTER(Weight)]),
+    "r3mes_step": (None, [c_void_p, POINTER(Model), POINTER(Batch), POINTER(Room)]),
+    "r3mes_linear": (
+        None,
+        [c_void_p, POINTER(Weight), POINTER(Room), c_void_p, c_int32, c_void_p],
+    ),
+    "r3mes_attend": (
+        None,
+        [c_void_p, POINTER(Attention), POINTER(Batch), c_void_p, c_void_p, c_void_p, c_void_p],
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operators:
+    """The functions of one build, and the instruction set it is for."""
+
+    variant: str
+    functions: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Why there are no operators, in a line for people."""
+
+    reason: str
+
+
+@cache
+def operators() -> Operators | Absent:
+    """Those of the best build that this processor can run."""
+    built = build.built()
+    if not built:
+        return Absent(
+            "the C++ operators are not built: install a C++ compiler, then the package again"
+        )
+    flags = processor_flags()
+    for variant in built:
+        if flags is None or NEEDS[variant] <= flags:
+            return open_library(variant)
+    return Absent(f"this processor lacks the instructions of {', '.join(built)}")
+
+
+def open_library(variant: str) -> Operators | Absent:
+    try:
+        functions = ctypes.CDLL(str(build.place(variant)))
+    except OSError as error:
+        return Absent(f"the operators for {variant} cannot be loaded: {error}")
+    for name, (result, arguments) in SIGNATURES.items():
+        function = getattr(functions, name)
+        function.restype, function.argtypes = result, arguments
+    return Operators(variant, functions)
+
+
+def processor_flags() -> set[str] | None:
+    """As the kernel names them; None where it does not tell: there the oldest build is for all."""
+    if not CPU_INFO.is_file():
+        return None
+    for line in CPU_INFO.read_text().splitlines():
+        name, _, words = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return set(words.split())
+    return set()
+
+
+class Team:
+    """The threads of the operators. One caller at a time."""
+
+    def __init__(self, found: Operators, threads: int) -> None:
+        self.functions, self.threads = found.functions, threads
+        self.pointer = c_void_p(self.functions.r3mes_team(threads))
+        weakref.finalize(self, self.functions.r3mes_disband, self.pointer)
+
+
+class Memory:
+    """A stretch of zeroed memory on huge pages, as long as somebody holds it."""
+
+    def __init__(self, found: Operators, size: int) -> None:
+        self.size = max(size, 1)
+        self.address: int = found.functions.r3mes_memory(self.size) or 0
+        if not self.address:
+            raise MemoryError(f"{size} bytes are not to be had")
+        weakref.finalize(self, found.functions.r3mes_release, self.address, self.size)

@@ -1,0 +1,281 @@
+// Products of a few to many rows with a weight that was packed beforehand.
+//
+// Layout of a packed weight [n, k] (n outputs, k inputs): panels of 32 outputs, the last one padded
+// with zeros. A panel is [k][32]: for each input its 32 weights lie side by side, so that one pass
+// over a panel reads memory in order and no sum crosses lanes. 8-bit weights keep four neighbouring
+// inputs together, [k / 4][32][4], as the product of small integers wants them.
+//
+// 8 bits: w ~ scale[group][output] x q with q in -127..127, symmetric; a row of x likewise, with a
+// scale for each group of inputs, made anew for each product. y = sum over groups of
+// (x scale x w scale x integer sum). A group is a stretch of inputs; one group is "per channel".
+#pragma once
+#include <algorithm>
+#include <cmath>
+
+#include "threads.h"
+#include "vector.h"
+
+constexpr int PANEL = 2 * LANES;
+
+enum Kind : int32_t { F32 = 0, BF16 = 1, INT8 = 2 };
+
+struct Weight {
+    const void* data;     // the panels
+    const float* scales;  // 8 bits: [groups][padded n]
+    const int32_t* sums;  // 8 bits: [groups][padded n], of each output's q; undoes x's offset
+    const float* bias;    // [n] or null
+    int32_t n, k, kind, group;
+
+    int panels() const { return (n + PANEL - 1) / PANEL; }
+    int groups() const { return kind == INT8 ? k / group : 1; }
+};
+
+// What becomes of a row's 32 outputs.
+enum Ending : int32_t {
+    STORE = 0,  // y = Wx + b
+    ADD = 1,    // y += Wx + b
+    GATE_SILU = 2,  // outputs are 16 gates and 16 ups in turn: y = silu(gate) x up, half as wide
+    GATE_GELU = 3,  // the same with the tanh form of GELU
+};
+
+struct Rows {
+    const float* x;
+    int count, stride;  // floats from one row to the next
+    int8_t* small;      // 8 bits: [count][k] as quantized here
+    float* scales;      // 8 bits: [count][groups]
+};
+
+static inline Floats gate(Floats g, Floats up, int ending) {
+    if (ending == GATE_SILU) return g / (exponential(-g) + 1.f) * up;
+    Floats inner = (g + g * g * g * 0.044715f) * 0.79788456f;
+    return g * 0.5f * (hyperbolic_tangent(inner) + 1.f) * up;
+}
+
+// Writes one row's share of a panel; columns past the last output are left alone.
+static inline void finish(Floats a, Floats b, const Weight& w, int panel, float* y, int ending) {
+    int first = panel * PANEL, left = std::min(w.n - first, PANEL);
+    if (w.bias) {
+        float bias[PANEL] = {};
+        std::memcpy(bias, w.bias + first, left * sizeof(float));
+        a += load(bias);
+        b += load(bias + LANES);
+    }
+    if (ending >= GATE_SILU) {
+        store(y + panel * LANES, gate(a, b, ending));
+        return;
+    }
+    float* to = y + first;
+    if (left == PANEL) {
+        if (ending == ADD) a += load(to), b += load(to + LANES);
+        store(to, a);
+        store(to + LANES, b);
+        return;
+    }
+    float both[PANEL];
+    store(both, a);
+    store(both + LANES, b);
+    for (int i = 0; i < left; i++) to[i] = ending == ADD ? to[i] + both[i] : both[i];
+}
+
+// R rows times one panel of floats. `ahead` is what will be read next, asked for meanwhile.
+template <int R, typename T>
+static inline void tile(const T* w, const float* x, int stride, int k, const T* ahead,
+                        Floats (*acc)[2]) {
+    Floats a[R][2] = {};
+    for (int i = 0; i < k; i++) {
+        Floats w0 = load(w + i * PANEL), w1 = load(w + i * PANEL + LANES);
+        if (ahead) {
+            __builtin_prefetch(ahead + i * PANEL, 0, 2);
+            if (sizeof(T) == 4) __builtin_prefetch(ahead + i * PANEL + LANES, 0, 2);
+        }
+        for (int r = 0; r < R; r++) {
+            Floats b = splat(x[r * stride + i]);
+            a[r][0] += b * w0;
+            a[r][1] += b * w1;
+        }
+    }
+    for (int r = 0; r < R; r++) acc[r][0] = a[r][0], acc[r][1] = a[r][1];
+}
+
+template <int R, typename T>
+static void block(const Weight& w, int panel, const Rows& rows, int row, const T* data,
+                  const T* ahead, float* y, int width, int ending) {
+    Floats acc[R][2];
+    tile<R>(data, rows.x + (size_t)row * rows.stride, rows.stride, w.k, ahead, acc);
+    for (int r = 0; r < R; r++)
+        finish(acc[r][0], acc[r][1], w, panel, y + (size_t)(row + r) * width, ending);
+}
+
+template <int R>
+static void block8(const Weight& w, int panel, const Rows& rows, int row, const int8_t* data,
+                   const int8_t* ahead, float* y, int width, int ending) {
+    Floats total[R][2] = {};
+    int padded = w.panels() * PANEL, groups = w.groups(), quads = w.group / 4;
+    for (int g = 0; g < groups; g++) {
+        Ints a[R][2] = {};
+        const int8_t* x = rows.small + (size_t)row * w.k + g * w.group;
+        const int8_t* from = data + (size_t)g * quads * PANEL * 4;
+        for (int q = 0; q < quads; q++) {
+            Ints w0 = load<Ints>(from + q * PANEL * 4), w1 = load<Ints>(from + q * PANEL * 4 + 64);
+            if (ahead) {
+                __builtin_prefetch(ahead + (size_t)(g * quads + q) * PANEL * 4, 0, 2);
+                __builtin_prefetch(ahead + (size_t)(g * quads + q) * PANEL * 4 + 64, 0, 2);
+            }
+            for (int r = 0; r < R; r++) {
+                int32_t four;
+                std::memcpy(&four, x + (size_t)r * w.k + 4 * q, 4);
+                a[r][0] = dot(a[r][0], splat(four), w0);
+                a[r][1] = dot(a[r][1], splat(four), w1);
+            }
+        }
+        size_t column = (size_t)g * padded + panel * PANEL;
+        for (int half = 0; half < 2; half++) {
+            Floats scale = load(w.scales + column + half * LANES);
+            Ints offset = load<Ints>(w.sums + column + half * LANES) * OFFSET;
+            for (int r = 0; r < R; r++) {
+                Floats exact = __builtin_convertvector(a[r][half] - offset, Floats);
+                total[r][half] += exact * scale * rows.scales[(size_t)(row + r) * groups + g];
+            }
+        }
+    }
+    for (int r = 0; r < R; r++)
+        finish(total[r][0], total[r][1], w, panel, y + (size_t)(row + r) * width, ending);
+}
+
+// Calls one of the blocks for `count` rows, 1..ROWS.
+template <int R = ROWS, typename Call>
+static inline void pick(int count, Call call) {
+    if constexpr (R > 0) {
+        if (count == R) return call(std::integral_constant<int, R>{});
+        pick<R - 1>(count, call);
+    }
+}
+
+// Rows are cut into blocks of nearly equal size, as few as registers allow.
+template <typename Call>
+static inline void blocks(int count, Call call) {
+    int parts = (count + ROWS - 1) / ROWS;
+    for (int i = 0, row = 0; i < parts; i++) {
+        int size = (count - row + parts - i - 1) / (parts - i);
+        pick(size, [&](auto r) { call(r, row, i + 1 == parts); });
+        row += size;
+    }
+}
+
+constexpr int WIDE = 3 * ROWS;  // from so many rows on a 16-bit panel is widened once, not each time
+constexpr int AHEAD = 4;        // from so many rows on the next panel is asked for ahead
+
+// One panel for all rows. `scratch` [k][32] floats is this thread's own.
+template <typename T>
+static void panel_floats(const Weight& w, int panel, const Rows& rows, float* y, int width,
+                         int ending, float* scratch) {
+    size_t size = (size_t)w.k * PANEL;
+    const T* data = (const T*)w.data + panel * size;
+    const T* next = rows.count >= AHEAD && panel + 1 < w.panels() ? data + size : nullptr;
+    if (sizeof(T) == 2 && rows.count >= WIDE) {
+        for (size_t i = 0; i < size; i += LANES) store(scratch + i, load(data + i));
+        blocks(rows.count, [&](auto r, int row, bool) {
+            block<r>(w, panel, rows, row, (const float*)scratch, (const float*)nullptr, y, width,
+                     ending);
+        });
+        return;
+    }
+    blocks(rows.count, [&](auto r, int row, bool last) {
+        block<r>(w, panel, rows, row, data, last ? next : nullptr, y, width, ending);
+    });
+}
+
+static void panel_small(const Weight& w, int panel, const Rows& rows, float* y, int width,
+                        int ending) {
+    size_t size = (size_t)w.k * PANEL;
+    const int8_t* data = (const int8_t*)w.data + panel * size;
+    const int8_t* next = rows.count >= AHEAD && panel + 1 < w.panels() ? data + size : nullptr;
+    blocks(rows.count, [&](auto r, int row, bool last) {
+        block8<r>(w, panel, rows, row, data, last ? next : nullptr, y, width, ending);
+    });
+}
+
+// A row of activations in 8 bits, with a scale for each group. What is not finite makes the scale
+// so, and through it the result.
+static void quantize(const float* x, int k, int group, int8_t* to, float* scales) {
+    for (int g = 0; g < k / group; g++, x += group, to += group) {
+        Floats most = {}, odd = {};
+        for (int i = 0; i < group; i += LANES) {
+            Floats v = load(x + i);
+            most = greater(most, v < splat(0.f) ? -v : v);
+            odd += v * 0.f;
+        }
+        float high = largest(most), bad = sum(odd);
+        float inverse = high > 0 && bad == 0 ? 127.f / high : 0.f;
+        scales[g] = bad == 0 ? high / 127.f : NAN;
+        const float shift = 12582912.f;  // rounds to the nearest integer
+        for (int i = 0; i < group; i += LANES) {
+            Ints q = __builtin_convertvector((load(x + i) * inverse + shift) - shift, Ints);
+            if (bad != 0) q = Ints{};
+            typedef int8_t Bytes __attribute__((vector_size(16)));
+            store(to + i, (__builtin_convertvector(q + OFFSET, Bytes)));
+        }
+    }
+}
+
+// y [count, width] from x through w, shared by the team. `scratch` is this thread's own: [k][32].
+static void linear(Team& team, const Weight& w, const Rows& rows, float* y, int width, int ending,
+                   float* scratch) {
+    if (w.kind == INT8) {
+        int groups = w.groups();
+        team.share(rows.count, 1, [&](int row) {
+            quantize(rows.x + (size_t)row * rows.stride, w.k, w.group,
+                     rows.small + (size_t)row * w.k, rows.scales + (size_t)row * groups);
+        });
+    }
+    int panels = w.panels(), grain = std::max(1, panels / (team.size * 8));
+    team.share(panels, grain, [&](int panel) {
+        if (w.kind == F32)
+            panel_floats<float>(w, panel, rows, y, width, ending, scratch);
+        else if (w.kind == BF16)
+            panel_floats<uint16_t>(w, panel, rows, y, width, ending, scratch);
+        else
+            panel_small(w, panel, rows, y, width, ending);
+    });
+}
+
+// --- Packing, once after loading ------------------------------------------------------------------
+
+static void pack_floats(const float* w, int n, int k, Kind kind, void* to) {
+    int panels = (n + PANEL - 1) / PANEL;
+    for (int p = 0; p < panels; p++)
+        for (int c = 0; c < PANEL; c++) {
+            int out = p * PANEL + c;
+            for (int i = 0; i < k; i++) {
+                float x = out < n ? w[(size_t)out * k + i] : 0.f;
+                size_t at = ((size_t)p * k + i) * PANEL + c;
+                if (kind == F32) {
+                    ((float*)to)[at] = x;
+                } else {  // to the nearest, ties to even: exact for what was bfloat16 before
+                    uint32_t bits;
+                    std::memcpy(&bits, &x, 4);
+                    ((uint16_t*)to)[at] = uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+                }
+            }
+        }
+}
+
+static void pack_small(const float* w, int n, int k, int group, int8_t* to, float* scales,
+                       int32_t* sums) {
+    int panels = (n + PANEL - 1) / PANEL, padded = panels * PANEL;
+    for (int out = 0; out < padded; out++)
+        for (int g = 0; g < k / group; g++) {
+            const float* from = w + (size_t)out * k + g * group;
+            float high = 0;
+            for (int i = 0; i < group && out < n; i++) high = std::max(high, std::fabs(from[i]));
+            int32_t total = 0;
+            for (int i = 0; i < group; i++) {
+                int q = high > 0 ? (int)std::lrint(from[i] * (127.f / high)) : 0;
+                int at = g * group + i, p = out / PANEL, c = out % PANEL;
+                to[((size_t)p * k + at / 4 * 4) * PANEL + c * 4 + at % 4] = (int8_t)q;
+                total += q;
+            }
+            scales[(size_t)g * padded + out] = high / 127.f;
+            sums[(size_t)g * padded + out] = total;
+        }
+}

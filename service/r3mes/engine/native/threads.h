@@ -1,0 +1,97 @@
+// The threads of a forward pass: they meet at barriers and share out work by a counter.
+//
+// A thread that waits spins for a few microseconds, then sleeps: pure spinning collapses as soon as
+// something else wants the core, and sleeping at once costs more than most waits take.
+#pragma once
+#include <atomic>
+#include <functional>
+#include <thread>
+#include <vector>
+
+static inline void relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+class Team {
+  public:
+    explicit Team(int threads) : size(threads) {
+        for (int i = 1; i < threads; i++) others.emplace_back([this, i] { serve(i); });
+    }
+
+    ~Team() {
+        job = nullptr;
+        begin();
+        for (auto& thread : others) thread.join();
+    }
+
+    // Runs `work(thread)` on every thread, the caller's own among them; returns when all are done.
+    void run(const std::function<void(int)>& work) {
+        job = &work;
+        next = 0;
+        begin();
+        work(0);
+        barrier();
+    }
+
+    // Within a job: until every thread is here. What was written before is seen by all after it.
+    void barrier() {
+        uint32_t turn = turns.load(std::memory_order_relaxed);
+        if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
+            arrived.store(0, std::memory_order_relaxed);
+            next.store(0, std::memory_order_relaxed);
+            turns.store(turn + 1, std::memory_order_release);
+            turns.notify_all();
+        } else {
+            await(turns, turn);
+        }
+    }
+
+    // Within a job: hands out 0..count-1 in runs of `grain`, then meets at a barrier.
+    template <typename Work>
+    void share(int count, int grain, Work work) {
+        for (int at; (at = next.fetch_add(grain, std::memory_order_relaxed)) < count;)
+            for (int i = at; i < at + grain && i < count; i++) work(i);
+        barrier();
+    }
+
+    const int size;
+
+  private:
+    static constexpr int SPINS = 4000;
+
+    void begin() {
+        started.fetch_add(1, std::memory_order_release);
+        started.notify_all();
+    }
+
+    void serve(int thread) {
+        for (uint32_t seen = 0;;) {
+            await(started, seen);
+            seen++;
+            const std::function<void(int)>* work = job;
+            if (!work) return;
+            (*work)(thread);
+            barrier();
+        }
+    }
+
+    static void await(std::atomic<uint32_t>& word, uint32_t old) {
+        for (int i = 0; i < SPINS; i++) {
+            if (word.load(std::memory_order_acquire) != old) return;
+            relax();
+        }
+        while (word.load(std::memory_order_acquire) == old)
+            word.wait(old, std::memory_order_acquire);
+    }
+
+    std::vector<std::thread> others;
+    const std::function<void(int)>* job = nullptr;
+    alignas(64) std::atomic<uint32_t> started{0};
+    alignas(64) std::atomic<uint32_t> turns{0};
+    alignas(64) std::atomic<int> arrived{0};
+    alignas(64) std::atomic<int> next{0};
+};

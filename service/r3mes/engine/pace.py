@@ -1,0 +1,64 @@
+"""How many prompt tokens a step may feed beside running streams: told in time, not in tokens.
+
+A stream notices a neighbour's prompt as a longer gap between two of its tokens. So a step with a
+prompt's chunk may take a few times as long as one without, as far as both were measured here. Pure
+arithmetic; knows no clock.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+SLOWER = 3.0  # a step with a chunk, in steps without one
+LEAST = 16  # prompt tokens of a chunk: fewer would read all weights for next to nothing
+TELLING = 64  # prompt tokens from which a step tells what one costs
+NEWEST = 0.25  # weight of the newest measurement
+
+
+@dataclass
+class Pace:
+    """`most` is what a step may feed when nobody waits for a token, and `slower` how much longer
+    than its neighbours one with a chunk may be."""
+
+    most: int
+    slower: float = SLOWER
+    _prompt_token: float = 0.0  # seconds that one more costs; 0 while unknown
+    _steps: dict[int, float] = field(default_factory=dict)  # seconds, by the rows' power of two
+
+    def record(self, *, seconds: float, rows: int, prompt: int) -> None:
+        """A step that fed `prompt` prompt tokens beside `rows` streams."""
+        if not prompt:
+            size = rows.bit_length()
+            self._steps[size] = _newer(self._steps.get(size, 0.0), seconds)
+        elif prompt >= TELLING:
+            cost = max(0.0, seconds - (self._step(rows) or 0.0)) / prompt
+            self._prompt_token = _newer(self._prompt_token, cost)
+
+    def chunk(self, rows: int) -> int:
+        """Prompt tokens of the next step, beside so many streams."""
+        step = self._step(rows)
+        if not step or not self._prompt_token:
+            return self.most
+        room = (self.slower - 1) * step / self._prompt_token
+        return max(LEAST, int(min(self.most, room)))
+
+    def token_cost(self, rows: int) -> float:
+        """Seconds that one more token adds to a step of so many streams; inf while unknown."""
+        size = rows.bit_length()
+        if size not in self._steps or size + 1 not in self._steps:
+            return math.inf
+        return max(0.0, self._steps[size + 1] - self._steps[size]) / rows
+
+    def token_gain(self, rows: int) -> float:
+        """Seconds that a token saves which came without a step of its own."""
+        return (self._step(rows) or 0.0) / max(1, rows)
+
+    def _step(self, rows: int) -> float | None:
+        """Seconds of a step without a chunk: as measured with the nearest number of rows."""
+        if not rows or not self._steps:
+            return None
+        size = rows.bit_length()
+        return self._steps[min(self._steps, key=lambda known: abs(known - size))]
+
+
+def _newer(known: float, seen: float) -> float:
+    return known + NEWEST * (seen - known) if known else seen

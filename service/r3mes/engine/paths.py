@@ -1,0 +1,193 @@
+"""Which code computes a model: a whole step in C++, operators in stock modules, or torch alone.
+
+Owns the choice and the words for it. The fastest that fits is tried first, and kept if it computes
+what the stock model does. Packing lets go of a module's own weights, so that another try reads them
+anew.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from r3mes.engine.cores import usable_cores
+from r3mes.engine.forward import Forward, StockForward
+from r3mes.engine.kv_store import KVStore
+from r3mes.engine.messages import Compute
+from r3mes.engine.model_runner import ModelRunner
+from r3mes.engine.native.cache import NativeCache, refusal, stored
+from r3mes.engine.native.families import Builder, Family, family_of
+from r3mes.engine.native.library import BF16, F32, INT8, Absent, Operators, Team, operators
+from r3mes.engine.native.swapped import Linears, NativeStep
+from r3mes.engine.native.whole_step import WholeStep
+from r3mes.engine.pool_size import LayerShape, Pool
+from r3mes.engine.probe import LENGTHS, Exactness, Probe, Survey, probe_pool
+from r3mes.engine.step import PagedStep
+from r3mes.errors import StartError
+from r3mes.settings import EngineSettings, ModelSettings
+
+logger = logging.getLogger(__name__)
+
+KINDS = {F32: "float32", BF16: "bfloat16", INT8: "int8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A stock module with its weights, and what of it a path must know."""
+
+    module: Any
+    survey: Survey
+    vocab_size: int
+    eos: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+    positions: int = 0  # most that will be used
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """`shapes` are what the KV cache keeps; `forward` makes one with a cache of that size."""
+
+    compute: Compute
+    shapes: Mapping[int, LayerShape]
+    exactness: Exactness
+    forward: Callable[[Pool], Forward]
+
+
+def choose(
+    read: Callable[[], Module], model: ModelSettings, engine: EngineSettings
+) -> tuple[Module, Path]:
+    """The module and the path that computes it; raises StartError if none computes it rightly."""
+    it = read()
+    probe = Probe.of(it.module, vocab_size=it.vocab_size)
+    found = usable_operators(it, engine)
+    if isinstance(found, Absent):
+        refuse_without_operators(model, engine, found.reason)
+        path = torch_path(it, why=found.reason)
+        verify(path, it, probe, engine)
+        return it, path
+    why = f"{type(it.module).__name__} has no whole step"
+    if family := family_of(it.module):
+        path = step_path(found, it, model, engine, family=family)
+        try:
+            verify(path, it, probe, engine)
+        except StartError as error:
+            why = error.message
+            logger.warning("the whole step is not taken: %s", why)
+            it = read()
+        else:
+            return it, path
+    path = operators_path(found, it, model, engine, why=why)
+    verify(path, it, probe, engine)
+    return it, path
+
+
+def verify(path: Path, it: Module, probe: Probe, engine: EngineSettings) -> None:
+    """Raises StartError unless the path computes what the stock model does."""
+    pool = probe_pool(path.shapes.values(), engine.block_size)
+    probe.compare(ModelRunner(path.forward(pool), eos=it.eos), path.exactness)
+
+
+def usable_operators(it: Module, engine: EngineSettings) -> Operators | Absent:
+    if engine.runner == "portable":
+        return Absent("engine.runner is portable")
+    if it.device.type != "cpu" or it.dtype != torch.float32:
+        return Absent(f"they compute float32 on a CPU, not {_name(it.dtype)} on {it.device.type}")
+    if reason := refusal(it.survey.shapes, engine.block_size):
+        return Absent(reason)
+    return operators()
+
+
+def refuse_without_operators(model: ModelSettings, engine: EngineSettings, reason: str) -> None:
+    """What only they can do is refused, not left out."""
+    asked = {
+        f"model.weights={model.weights}": model.weights != "auto",
+        f"engine.kv_dtype={engine.kv_dtype}": engine.kv_dtype != "auto",
+    }
+    for setting, wanted in asked.items():
+        if wanted:
+            raise StartError(f"{setting} needs the C++ operators: {reason}")
+
+
+def torch_path(it: Module, *, why: str) -> Path:
+    def forward(pool: Pool) -> Forward:
+        store = KVStore(it.survey.shapes, pool, device=it.device)
+        return StockForward(
+            it.module,
+            store,
+            lambda rows: PagedStep(rows, store, it.dtype),
+            vocab_size=it.vocab_size,
+        )
+
+    name = _name(it.dtype)
+    compute = Compute(path="torch", instructions="", weights=name, kv=name, why=why)
+    exactness: Exactness = "exact" if it.dtype == torch.float32 else "16 bits"
+    return Path(compute, it.survey.shapes, exactness, forward)
+
+
+def step_path(
+    found: Operators, it: Module, model: ModelSettings, engine: EngineSettings, *, family: Family
+) -> Path:
+    builder = Builder(found, it.module, family, wish=model.weights)
+    positions = max(it.positions, *LENGTHS)  # the comparison may be longer than what is served
+    structure = builder.build(it.survey.heads, positions=positions)
+    team = Team(found, engine.threads or usable_cores())
+    tokens = engine.chunk_tokens + engine.max_batch
+    shapes = _kept(it, engine)
+
+    def forward(pool: Pool) -> Forward:
+        return WholeStep(found, structure, NativeCache(found, shapes, pool), team, tokens=tokens)
+
+    return _native("step", found, builder.kinds, shapes, model, forward, why="")
+
+
+def operators_path(
+    found: Operators, it: Module, model: ModelSettings, engine: EngineSettings, *, why: str
+) -> Path:
+    team = Team(found, engine.threads or usable_cores())
+    linears = Linears(found, team, wish=model.weights)
+    linears.swap(it.module)
+    shapes = _kept(it, engine)
+
+    def forward(pool: Pool) -> Forward:
+        cache = NativeCache(found, shapes, pool)
+        return StockForward(
+            it.module,
+            cache,
+            lambda rows: NativeStep(found, team, cache, rows),
+            vocab_size=it.vocab_size,
+        )
+
+    return _native("operators", found, linears.kinds, shapes, model, forward, why=why)
+
+
+def _native(
+    name: str,
+    found: Operators,
+    kinds: set[int],
+    shapes: Mapping[int, LayerShape],
+    model: ModelSettings,
+    forward: Callable[[Pool], Forward],
+    *,
+    why: str,
+) -> Path:
+    kv = next(iter(shapes.values())).dtype
+    weights = "+".join(KINDS[kind] for kind in sorted(kinds))
+    compute = Compute(path=name, instructions=found.variant, weights=weights, kv=_name(kv), why=why)
+    exactness: Exactness = "exact"
+    if INT8 in kinds:
+        exactness = "8 bits"
+    elif model.weights == "bfloat16" or kv != torch.float32:
+        exactness = "16 bits"
+    return Path(compute, shapes, exactness, forward)
+
+
+def _kept(it: Module, engine: EngineSettings) -> Mapping[int, LayerShape]:
+    half = engine.kv_dtype == "float16"
+    return stored(it.survey.shapes, torch.float16) if half else it.survey.shapes
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,76 @@
+"""The C++ of the operators under sanitizers, against naive loops: its memory and its threads.
+
+`tests/native/check.cpp` is the program. It is built apart from the package, in this test.
+"""
+
+import subprocess
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+from r3mes.engine.native import build, library
+
+CHECK = Path(__file__).parents[3] / "native" / "check.cpp"
+FLAGS = ["-std=c++20", "-O1", "-g", "-pthread", "-Wno-psabi"]
+TARGETS = {"x86_64": ["-march=x86-64-v3"]}
+MEMORY = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+THREADS = ["-fsanitize=thread"]
+NO_SHADOW = "unexpected memory mapping"  # where the kernel puts programs at addresses too random
+
+
+@pytest.fixture(scope="module")
+def compiler() -> str:
+    command = build.compiler()
+    if not command:
+        pytest.skip("no C++ compiler")
+    flags = library.processor_flags()
+    if build.machine() in TARGETS and flags is not None and not library.NEEDS["avx2"] <= flags:
+        pytest.skip("this processor has no AVX2")
+    return command
+
+
+def compiled(command: str, source: Path, sanitizer: list[str], program: Path) -> str:
+    """Empty, or what the compiler has to say."""
+    flags = [*FLAGS, *TARGETS.get(build.machine(), []), *sanitizer]
+    done = subprocess.run(
+        [command, *flags, "-o", str(program), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stderr if done.returncode else ""
+
+
+def refuse_without(sanitizer: list[str], command: str, folder: Path) -> None:
+    """Its library is a package of its own on some systems."""
+    empty = folder / "empty.cpp"
+    empty.write_text("int main() {}\n")
+    if compiled(command, empty, sanitizer, folder / "empty"):
+        pytest.skip(f"{command} cannot link {sanitizer[0]}")
+
+
+def run(program: Path) -> subprocess.CompletedProcess[str]:
+    """Without randomized addresses where the sanitizer cannot work with them."""
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    if NO_SHADOW not in done.stderr:
+        return done
+    if not which("setarch"):
+        pytest.skip("addresses are too random for the sanitizer, and setarch is not installed")
+    again = ["setarch", "-R", str(program)]
+    return subprocess.run(again, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
+def test_the_operators_agree_with_naive_loops_under_sanitizers(
+    compiler: str, tmp_path: Path, sanitizer: list[str]
+) -> None:
+    refuse_without(sanitizer, compiler, tmp_path)
+    program = tmp_path / "check"
+    assert "" == compiled(compiler, CHECK, sanitizer, program)
+
+    done = run(program)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "all as the naive loops have it\n" == done.stdout

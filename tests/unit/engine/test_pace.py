@@ -1,0 +1,71 @@
+"""How many prompt tokens a step may feed beside running streams."""
+
+import math
+
+import pytest
+
+from r3mes.engine.pace import LEAST, Pace
+
+
+def measured(*, step_s: float, token_s: float, rows: int = 1, most: int = 512) -> Pace:
+    pace = Pace(most)
+    pace.record(seconds=step_s, rows=rows, prompt=0)
+    pace.record(seconds=100 * token_s, rows=0, prompt=100)
+    return pace
+
+
+def test_a_chunk_makes_a_step_three_times_as_long() -> None:
+    assert 40 == measured(step_s=0.02, token_s=0.001).chunk(1)
+
+
+def test_nobody_who_waits_for_a_token_means_the_whole_chunk() -> None:
+    assert 512 == measured(step_s=0.02, token_s=0.001).chunk(0)
+
+
+def test_what_was_not_measured_bounds_nothing() -> None:
+    assert 512 == Pace(512).chunk(3)
+
+
+@pytest.mark.parametrize(("token_s", "expected"), [(1.0, LEAST), (1e-6, 512), (0.0, 512)])
+def test_a_chunk_has_bounds(token_s: float, expected: int) -> None:
+    assert expected == measured(step_s=0.02, token_s=token_s).chunk(1)
+
+
+def test_the_nearest_number_of_streams_is_gone_by() -> None:
+    pace = measured(step_s=0.02, token_s=0.001)
+    pace.record(seconds=0.1, rows=16, prompt=0)
+
+    assert (40, 40, 200, 200) == tuple(map(pace.chunk, (1, 3, 17, 64)))
+
+
+def test_the_streams_beside_a_chunk_are_not_counted_as_its_cost() -> None:
+    pace = Pace(512)
+    pace.record(seconds=0.02, rows=1, prompt=0)
+    pace.record(seconds=0.12, rows=1, prompt=100)
+
+    assert 40 == pace.chunk(1)
+
+
+def test_a_small_chunk_tells_nothing() -> None:
+    pace = measured(step_s=0.02, token_s=0.001)
+    pace.record(seconds=5.0, rows=1, prompt=LEAST)
+
+    assert 40 == pace.chunk(1)
+
+
+def test_newer_measurements_count_more_and_one_odd_one_little() -> None:
+    pace = measured(step_s=0.02, token_s=0.001)
+    pace.record(seconds=0.04, rows=1, prompt=0)
+    once = pace.chunk(1)
+    for _ in range(20):
+        pace.record(seconds=0.04, rows=1, prompt=0)
+
+    assert 50 == once
+    assert 79 <= pace.chunk(1) <= 80
+
+
+def test_a_warm_up_is_not_bounded() -> None:
+    pace = measured(step_s=0.02, token_s=0.001)
+    pace.slower = math.inf
+
+    assert 512 == pace.chunk(1)
