@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from e2e.cluster.addresses import NODES, Node
@@ -41,7 +42,7 @@ def load(*images: str) -> None:
 def forget(*images: str) -> None:
     """Removes them from podman's store and from every node that has them from here."""
     for image in images:
-        _podman("image", "rm", image)  # forced, it would take the other names too
+        _podman("image", "rm", "--force", image)  # a container that was left may be made of it
         for node in NODES:
             loaded = _loaded(node)
             if loaded.pop(image, None):
@@ -50,9 +51,15 @@ def forget(*images: str) -> None:
 
 
 def tagged(pattern: str) -> list[str]:
-    """Those in podman's store whose name and tag match, like `localhost/r3mes:e2e-*`."""
-    shown = _podman("image", "ls", "--filter", f"reference={pattern}", "--format", NAME)
-    return shown.split()
+    """Those in podman's store whose name and tag match, like `localhost/r3mes:e2e-*`.
+
+    podman's own filter shows every name of an image of which one matches.
+    """
+    return [
+        name
+        for name in _podman("image", "ls", "--format", NAME).split()
+        if fnmatchcase(name, pattern)
+    ]
 
 
 def load_pause() -> None:
