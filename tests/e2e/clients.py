@@ -4,10 +4,12 @@ import json
 import re
 import subprocess
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
@@ -76,14 +78,28 @@ class Kubectl(Program):
     def forwarded(self, target: str, port: int) -> Iterator[str]:
         """The address on this machine that `kubectl port-forward` leads to the port from."""
         command = self.command("port-forward", "--address", "127.0.0.1", target, f":{port}")
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                said = process.stdout.readline() if process.stdout else ""
-                found = FORWARDING.search(said)
-                assert found, f"port-forward ended: {said}"
-                yield f"http://127.0.0.1:{found[1]}"
-            finally:
-                process.terminate()
+        with forwarding(command) as url:
+            yield url
+
+
+@contextmanager
+def forwarding(command: list[str], environ: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The address on this machine that a port-forward listens at, while it runs.
+
+    It tells of each connection, and would stand still once its pipe is full: so it is read on.
+    """
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        said = process.stdout.readline()
+        reading = Thread(target=deque, args=[process.stdout, 0])
+        reading.start()
+        try:
+            found = FORWARDING.search(said)
+            assert found, f"port-forward ended: {said}"
+            yield f"http://127.0.0.1:{found[1]}"
+        finally:
+            process.terminate()
+            reading.join()
 
 
 def wait_until(what: str, is_so: Any, *, within_s: float = 60) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from e2e.clients import FORWARDING, Program
+from e2e.clients import Program, forwarding
 from e2e.releases import PORT
 
 ROOT = Path(__file__).parents[2]
@@ -53,15 +53,8 @@ class Terminal:
     def left_running(self, line: str) -> Iterator[None]:
         """A port-forward."""
         begin = self._begin.replace('{ "', '{ exec "')  # so that it is the process ended below
-        with subprocess.Popen(
-            self._command(begin, line), env=self._environ, stdout=subprocess.PIPE, text=True
-        ) as process:
-            try:
-                said = process.stdout.readline() if process.stdout else ""
-                assert FORWARDING.search(said), f"port-forward ended: {said}"
-                yield
-            finally:
-                process.terminate()
+        with forwarding(self._command(begin, line), self._environ):
+            yield
 
     def _command(self, begin: str, line: str) -> list[str]:
         line = line.replace(f" {PORT}:", f" {self._port}:").replace(f":{PORT}/", f":{self._port}/")

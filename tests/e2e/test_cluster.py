@@ -134,7 +134,7 @@ def test_port_forward_leads_to_a_service(servers: Kubectl) -> None:
 def test_a_pod_reaches_the_api_server_and_nothing_outside(servers: Kubectl) -> None:
     servers("exec", "deployment/web", "--", "python3", "-c", REACH, "kubernetes.default")
 
-    with pytest.raises(Refused, match="ConnectionRefusedError|unreachable"):
+    with pytest.raises(Refused, match=r"ConnectionRefusedError|unreachable"):
         servers("exec", "deployment/web", "--", "python3", "-c", REACH, "1.1.1.1")
     with pytest.raises(Refused, match="gaierror"):
         servers("exec", "deployment/web", "--", "python3", "-c", REACH, "example.org")
