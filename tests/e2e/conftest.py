@@ -15,7 +15,7 @@ import pytest
 from e2e.clients import Kubectl, Program
 from e2e.cluster import binaries, lifecycle, packages
 from e2e.cluster.locks import Users
-from e2e.cluster.places import BIN, KUBECONFIG
+from e2e.cluster.places import BIN, KUBECONFIG, OF_TESTS
 from e2e.cluster.unfit import EXIT_CODE
 from e2e.image import Image, build, forget_all_but, named
 from e2e.namespaces import new_namespace
@@ -63,11 +63,20 @@ def kubeconfig(request: pytest.FixtureRequest) -> Iterator[Path]:
         return
     users: Users = request.getfixturevalue("users")
     packages.extend_path()
-    was_up = lifecycle.is_up()
-    _cluster("up", timeout_s=UP_S)
+    _end_cluster_of_tests(users)  # whose run was interrupted
+    _up()
     yield KUBECONFIG
+    _end_cluster_of_tests(users)
+
+
+def _up() -> None:
+    _cluster("up", "--by-tests", timeout_s=UP_S)
+
+
+def _end_cluster_of_tests(users: Users) -> None:
+    """The last of them ends it; one that was made by hand stays."""
     with users.kept_away() as nobody_else:
-        if nobody_else and not was_up:
+        if nobody_else and OF_TESTS.exists():
             _cluster("down", timeout_s=DOWN_S)
 
 
@@ -76,7 +85,7 @@ def own_cluster(kubeconfig: Path) -> Callable[[], None]:
     """For cases that take for granted how the cluster was made; starts it again where it ended."""
     if GIVEN:
         pytest.skip("the cluster is the one of E2E_KUBECONFIG")
-    return lambda: _cluster("up", timeout_s=UP_S)
+    return _up
 
 
 @pytest.fixture(scope="session")

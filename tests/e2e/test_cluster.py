@@ -11,6 +11,7 @@ from e2e.clients import Kubectl, Refused, wait_until
 from e2e.cluster import gpus, images, nodes, processes
 from e2e.cluster.addresses import NODES
 from e2e.cluster.locks import Users
+from e2e.cluster.places import OF_TESTS
 
 pytestmark = [
     pytest.mark.e2e,
@@ -154,6 +155,7 @@ def test_a_drained_node_keeps_the_budget_and_comes_back(servers: Kubectl) -> Non
 def test_what_a_killed_cluster_left_goes_with_the_next_start(
     servers: Kubectl, own_cluster: Callable[[], None], users: Users
 ) -> None:
+    of_tests = OF_TESTS.exists()
     with users.kept_away() as nobody_else:
         if not nobody_else:
             pytest.skip("other tests run on the cluster")
@@ -161,6 +163,7 @@ def test_what_a_killed_cluster_left_goes_with_the_next_start(
             processes.kill(name)
         own_cluster()
 
+    assert of_tests == OF_TESTS.exists()  # it is still whose it was
     assert [] == servers.items("pods", "--all-namespaces")
     assert [] == [word for node in NODES for word in nodes.ctr(node, "tasks", "ls", "-q").split()]
 

@@ -31,7 +31,9 @@ def gpu_node(admin: Kubectl) -> Iterator[str]:
     """It is asked for GPUs later; only pods that tolerate its taint may use it."""
     yield NODE
     gpus.claim(NODE, 0)
-    admin.attempt("taint", "node", NODE, f"{gpus.RESOURCE}-")  # it may have none
+    admin.attempt("taint", "node", NODE, f"{gpus.RESOURCE}-")  # which fails where it has none
+    taints = admin.get("node", NODE)["spec"].get("taints", [])
+    assert [] == [it for it in taints if it["key"] == gpus.RESOURCE]
 
 
 def asking(image: Image, **more: Any) -> Values:

@@ -1,6 +1,7 @@
 """Commands of the cluster: `python -m e2e.cluster up`, with `tests` on PYTHONPATH."""
 
 import argparse
+import os
 import subprocess
 import sys
 
@@ -24,12 +25,11 @@ def main() -> None:
 def _do(asked: argparse.Namespace) -> None:
     match asked.command:
         case "up":
-            lifecycle.up()
+            lifecycle.up(by_tests=asked.by_tests)
         case "down":
             lifecycle.down()
         case "build":
-            for name, took in binaries.build(binaries.BUILDS + binaries.EXTRAS).items():
-                lifecycle.say(f"{took:7.1f} s  {name}")
+            _build()
         case "base":
             lifecycle.say(images.base())
         case "load":
@@ -39,12 +39,20 @@ def _do(asked: argparse.Namespace) -> None:
             gpus.claim(asked.node, asked.count, resource=asked.resource)
 
 
+def _build() -> None:
+    for name, took in binaries.build(binaries.BUILDS + binaries.EXTRAS).items():
+        lifecycle.say(f"{took:7.1f} s  {name}")
+    if os.geteuid() == 0:
+        packages.install()
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="e2e.cluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="Start it, unless it is up; print its KUBECONFIG.")
+    up = commands.add_parser("up", help="Start it, unless it is up; print its KUBECONFIG.")
+    up.add_argument("--by-tests", action="store_true", help="which end what they made")
     commands.add_parser("down", help="End it and remove what it made, images excepted.")
-    commands.add_parser("build", help="Build its programs and those of single cases.")
+    commands.add_parser("build", help="Build all programs; as root install packages.")
     commands.add_parser("base", help="Make the base of images, without a registry.")
     load = commands.add_parser("load", help="Bring podman's images into both nodes.")
     load.add_argument("images", nargs="+")

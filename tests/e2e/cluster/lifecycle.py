@@ -23,7 +23,7 @@ from e2e.cluster import (
 from e2e.cluster.addresses import NODES, Node
 from e2e.cluster.kubectl import kubectl, succeeds
 from e2e.cluster.locks import alone
-from e2e.cluster.places import DISK, KUBECONFIG, LOGS, RUN
+from e2e.cluster.places import DISK, KUBECONFIG, LOGS, OF_TESTS, RUN
 from e2e.cluster.unfit import Unfit
 
 READY_S = 120
@@ -44,14 +44,21 @@ def refuse_this_machine() -> str:
     return ""
 
 
-def up() -> None:
-    """Does nothing where the cluster is up; what an interrupted start or end left goes first."""
+def up(*, by_tests: bool = False) -> None:
+    """Does nothing where the cluster is up; what an interrupted start or end left goes first.
+
+    One that tests make has a mark; one that was made by hand stays without it when tests start it
+    anew, and whoever asks for it by hand has it from then on.
+    """
     if reason := refuse_this_machine():
         raise Unfit(reason)
     packages.extend_path()
     with alone("cluster"):
+        of_tests = by_tests and (OF_TESTS.exists() or not RUN.exists())
         if not is_up():
-            _start()
+            _start(of_tests=of_tests)
+        elif not by_tests:
+            OF_TESTS.unlink(missing_ok=True)
     say(f"export KUBECONFIG={KUBECONFIG}")
 
 
@@ -69,7 +76,7 @@ def _is_anothers_node() -> bool:
     return not RUN.exists() and network.has_kubernetes_rules()
 
 
-def _start() -> None:
+def _start(*, of_tests: bool) -> None:
     with _phase("packages of the distribution"):
         packages.install()
     with _phase("programs"):
@@ -79,6 +86,8 @@ def _start() -> None:
     started = time.monotonic()
     with _phase("certificates and bridges"):
         RUN.mkdir(mode=0o755)
+        if of_tests:
+            OF_TESTS.touch()
         pki.make()
         kubeconfigs.write("admin", to=KUBECONFIG)
         network.up()

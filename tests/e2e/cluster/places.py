@@ -11,3 +11,4 @@ LOGS = DISK / "logs"
 PKI = DISK / "pki"
 KUBECONFIG = CACHE / "kubeconfig"  # of the administrator
 RUN = Path("/run/r3mes-e2e")  # process ids and sockets, whose paths have to be short
+OF_TESTS = RUN / "of-tests"  # is there while the cluster is one that tests made and have to end
