@@ -1,14 +1,13 @@
 """The cluster that the cases run on: the one of E2E_KUBECONFIG, or one made here and ended after.
 
-A machine that can have no cluster skips the cases and says why; with E2E_REQUIRED they fail.
+A machine that can have no cluster skips the cases and says why; with E2E_REQUIRED every skip fails.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -19,6 +18,7 @@ from e2e.cluster.places import BIN, KUBECONFIG, OF_TESTS
 from e2e.cluster.unfit import EXIT_CODE
 from e2e.image import Image, build, forget_all_but, named
 from e2e.namespaces import new_namespace
+from e2e.outcomes import MEASURED, figures, refuse_skip
 from e2e.releases import Release
 
 TESTS = Path(__file__).parents[1]
@@ -27,10 +27,24 @@ REQUIRED = bool(os.environ.get("E2E_REQUIRED"))
 UP_S, DOWN_S = 3600, 300
 
 
-def _do_without(reason: str) -> NoReturn:
-    if REQUIRED:
-        pytest.fail(reason)
-    pytest.skip(reason)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if REQUIRED and not GIVEN:  # a given cluster lacks what only one made here has
+        refuse_skip(report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if lines := list(figures(terminalreporter.stats)):
+        terminalreporter.section("measured")
+        terminalreporter.write_line("\n".join(lines))
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes a figure, which is shown at the end of the run."""
+    return lambda figure: record_property(MEASURED, figure)
 
 
 def _cluster(command: str, *arguments: str, timeout_s: float) -> None:
@@ -44,14 +58,14 @@ def _cluster(command: str, *arguments: str, timeout_s: float) -> None:
         timeout=timeout_s,
     )
     if done.returncode == EXIT_CODE:
-        _do_without(done.stderr.strip())
+        pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="session")
 def users() -> Iterator[Users]:
     if reason := lifecycle.refuse_this_machine():
-        _do_without(reason)
+        pytest.skip(reason)
     with Users() as users:
         yield users
 

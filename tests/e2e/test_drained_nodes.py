@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,12 @@ def cordoned(admin: Kubectl, node: str) -> Iterator[None]:
 
 
 def test_a_drained_node_gives_its_pods_one_by_one_and_fails_no_request(
-    admin: Kubectl, kubectl: Kubectl, release: Release, image: Image, tmp_path: Path
+    admin: Kubectl,
+    kubectl: Kubectl,
+    release: Release,
+    image: Image,
+    tmp_path: Path,
+    measured: Callable[[str], None],
 ) -> None:
     with cordoned(admin, KEPT):  # so that both are where they cannot stay
         release.deploy(small(image, models=[{"name": "tiny", "replicas": 2}]))
@@ -55,7 +60,7 @@ def test_a_drained_node_gives_its_pods_one_by_one_and_fails_no_request(
         load.wait_live(LIVE)
         release.wait_ready()
 
-    print(f"{len(load.ended)} streams, {said.count(REFUSED)} evictions refused")
+    measured(f"{len(load.ended)} streams, {said.count(REFUSED)} evictions refused")
     assert [] == load.failures
     assert 1 == fewest
     assert REFUSED in said

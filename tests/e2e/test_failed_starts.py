@@ -1,5 +1,6 @@
 """A start that cannot work ends at once and says why, where people look: `kubectl describe`."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -32,13 +33,17 @@ CASES = {
 
 @pytest.mark.parametrize("heading", CASES)
 def test_a_start_that_cannot_work_ends_at_once_and_says_why(
-    kubectl: Kubectl, release: Release, image: Image, heading: str
+    kubectl: Kubectl,
+    release: Release,
+    image: Image,
+    heading: str,
+    measured: Callable[[str], None],
 ) -> None:
     release.deploy(small(image, modelDefaults=CASES[heading]))
     wait_until("it started again", lambda: ends(release), within_s=WITHIN_S)
     [ended, *_] = ends(release)
     took = seconds(ended["startedAt"], ended["finishedAt"])
-    print(f"{heading}: after {took:.0f} s")
+    measured(f"ended after {took:.0f} s")
 
     assert took < FAST_S
     assert_told(heading, kubectl("describe", "pod", release.pod()["metadata"]["name"]))

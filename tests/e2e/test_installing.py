@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -23,7 +24,7 @@ IMAGE_LINE = re.compile(r"image: r3mes:\S+")
 
 
 def test_the_defaults_answer_by_the_commands_that_the_notes_give(
-    kubectl: Kubectl, either_helm: Program, image: Image
+    kubectl: Kubectl, either_helm: Program, image: Image, measured: Callable[[str], None]
 ) -> None:
     chosen = [f"image.repository={image.repository}", f"image.tag={image.tag}"]
     began = time.monotonic()
@@ -35,7 +36,7 @@ def test_the_defaults_answer_by_the_commands_that_the_notes_give(
     terminal(rollout)
     with terminal.left_running(forward):
         first = wait_for_a_token(terminal.url) - began
-        print(f"{first:.1f} s from helm install to the first token, with {either_helm.path.name}")
+        measured(f"{first:.1f} s from helm install to the first token")
         answer = terminal(ask)
     assert "warm" in answer
 

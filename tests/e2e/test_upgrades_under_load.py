@@ -1,5 +1,6 @@
 """Clients that never retry do not notice that the pods behind their Service are replaced."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,11 @@ def version(number: int, image: Image) -> Values:
 
 
 def test_five_upgrades_fail_no_request(
-    kubectl: Kubectl, release: Release, image: Image, tmp_path: Path
+    kubectl: Kubectl,
+    release: Release,
+    image: Image,
+    tmp_path: Path,
+    measured: Callable[[str], None],
 ) -> None:
     release.deploy(version(1, image))
     release.wait_ready()
@@ -39,7 +44,7 @@ def test_five_upgrades_fail_no_request(
         wait_until("the old pods are gone", lambda: all_pods(kubectl) == 2, within_s=180)
         load.wait_live(LIVE)
 
-    print(f"{len(load.ended)} streams, {len(seen)} pods")
+    measured(f"{len(load.ended)} streams, {len(seen)} pods")
     assert [] == load.failures
     assert 2 * (1 + UPGRADES) == len(seen)
     assert {True, False} == {it.keeps for it in load.ended}

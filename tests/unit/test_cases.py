@@ -2,8 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import Any, Literal
+
+import pytest
 
 from e2e.clients import forwarding, wait_until
+from e2e.outcomes import MEASURED, figures, refuse_skip
 
 # Tells of more connections than a pipe holds, and then that it got so far.
 CHATTY = """
@@ -22,3 +26,30 @@ def test_a_port_forward_goes_on_however_much_it_tells(tmp_path: Path) -> None:
         wait_until("all of it was told", through.exists)
 
     assert "http://127.0.0.1:4711" == url
+
+
+def report(outcome: Literal["passed", "failed", "skipped"], **more: Any) -> pytest.TestReport:
+    place = ("tests/e2e/test_a.py", 7, "test_it")
+    told = {"nodeid": "tests/e2e/test_a.py::test_it", "keywords": {}, "longrepr": None, **more}
+    return pytest.TestReport(location=place, outcome=outcome, **{"when": "call", **told})
+
+
+def test_a_skip_that_is_refused_is_a_failure_with_its_reason() -> None:
+    skip = report("skipped", longrepr=("load.py", 126, "Skipped: no nginx on PATH"))
+    refuse_skip(skip)
+    passed = report("passed")
+    refuse_skip(passed)
+
+    assert ("failed", True) == (skip.outcome, "no nginx on PATH" in str(skip.longrepr))
+    assert "passed" == passed.outcome
+
+
+def test_a_figure_is_shown_once_whether_its_case_passed_or_failed() -> None:
+    measured = [(MEASURED, "6.4 s"), ("other", "1")]
+    stats = {
+        "passed": [report("passed", user_properties=measured)],
+        "failed": [report("failed", user_properties=measured)],
+        "": [report("passed", when="teardown", user_properties=measured)],
+    }
+
+    assert ["test_a.py::test_it: 6.4 s"] * 2 == list(figures(stats))
