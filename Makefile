@@ -79,7 +79,7 @@ cluster-up: ## A real Kubernetes of two nodes on this Linux machine, as root; in
 cluster-down: ## End that cluster; its images and programs stay cached in ~/.cache/r3mes/e2e
 	@cd tests && $(PYTHON) -m e2e.cluster down
 
-e2e-programs: ## Build the programs of the cluster and of its cases ahead, Helm among them
+e2e-programs: ## Build the programs of the cluster and its cases ahead, Helm among them; as root install packages
 	@cd tests && $(PYTHON) -m e2e.cluster build
 
 e2e: dev ## The cases on a cluster: one made and ended here, or E2E_KUBECONFIG=file

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from e2e.clients import forwarding, wait_until
+from e2e.cluster import kernel
 from e2e.outcomes import MEASURED, figures, refuse_skip
 
 # Tells of more connections than a pipe holds, and then that it got so far.
@@ -53,3 +54,21 @@ def test_a_figure_is_shown_once_whether_its_case_passed_or_failed() -> None:
     }
 
     assert ["test_a.py::test_it: 6.4 s"] * 2 == list(figures(stats))
+
+
+def test_the_kernel_is_as_it_was_before_the_cluster(tmp_path: Path) -> None:
+    system, before = tmp_path / "sys", tmp_path / "run"
+    panics, forward = system / "kernel" / "panic", system / "net" / "ipv4" / "ip_forward"
+    bridged = system / "net" / "bridge" / "bridge-nf-call-iptables"
+    for file in (panics, forward, bridged):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    panics.write_text("0\n")
+    forward.write_text("1\n")
+    forward.chmod(0o444)
+
+    kernel.keep(system=system, before=before)
+    panics.write_text("10\n")
+    bridged.write_text("1\n")  # its module was loaded meanwhile
+    kernel.restore(system=system, before=before)
+
+    assert ["0\n", "1\n", "1\n"] == [it.read_text() for it in (panics, forward, bridged)]

@@ -13,6 +13,7 @@ from e2e.cluster import (
     binaries,
     control_plane,
     images,
+    kernel,
     kubeconfigs,
     network,
     nodes,
@@ -90,6 +91,7 @@ def _start(*, of_tests: bool) -> None:
             OF_TESTS.touch()
         pki.make()
         kubeconfigs.write("admin", to=KUBECONFIG)
+        kernel.keep()
         network.up()
     with _phase("control plane"):
         control_plane.start()
@@ -149,6 +151,7 @@ def _clean() -> None:
     processes.end(*processes.kept())
     if shutil.which("iptables"):
         network.down()
+    kernel.restore()
     _unmount()
     for node in NODES:
         nodes.wipe(node)

@@ -13,7 +13,6 @@ from e2e.cluster.addresses import NODES, PODS
 from e2e.cluster.places import BIN, RUN
 
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
-BEFORE = RUN / "ip_forward"  # what it was, to be put back
 BRIDGED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 RULES = (  # the last one stands first
     f"FORWARD --destination {PODS} --jump ACCEPT",
@@ -25,7 +24,6 @@ TABLES = ("filter", "nat", "mangle")
 
 
 def up() -> None:
-    BEFORE.write_text(FORWARD.read_text())
     FORWARD.write_text("1")
     if not BRIDGED.exists():
         _run("modprobe", "br_netfilter")
@@ -50,8 +48,6 @@ def down() -> None:
     for left in KEPT.glob("*"):
         if str(RUN) in left.read_text():
             left.unlink()
-    if BEFORE.is_file():
-        FORWARD.write_text(BEFORE.read_text())
 
 
 def has_kubernetes_rules() -> bool:

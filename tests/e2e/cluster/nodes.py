@@ -193,6 +193,8 @@ def _kubelet(node: Node, *, resolver: Path) -> dict[str, object]:
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": node.cgroup,
         "failSwapOn": False,
+        # As in cgroups of version 1: whoever is left of a container says who was killed.
+        "singleProcessOOMKill": True,
         "oomScoreAdj": 0,
         "clusterDNS": [HOST],
         "clusterDomain": "cluster.local",
