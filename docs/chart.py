@@ -29,7 +29,14 @@ ADDRESS = {
 HOST = {
     "type": "object",
     "additionalProperties": False,
-    "properties": {"host": {"type": "string"}, "model": {"type": "string"}},
+    "properties": {
+        "host": {
+            "type": "string",
+            "pattern": r"^((\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$",
+            "description": "A name, without scheme, port or path.",
+        },
+        "model": {"type": "string"},
+    },
 }
 NAME = {
     "type": "string",

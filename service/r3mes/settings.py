@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    WithJsonSchema,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -48,6 +49,14 @@ def check_address(address: str) -> str:
     if not sound:
         raise PydanticCustomError("address", "This is no address like http://host:4318.")
     return address
+
+
+# The pattern is for readers of the schema, who refuse it before a start does.
+Address = Annotated[
+    str,
+    AfterValidator(check_address),
+    WithJsonSchema({"type": "string", "pattern": "^https?://.+"}),
+]
 
 
 def number_of_digits(value: Any) -> Any:
@@ -195,7 +204,7 @@ class ProbeSettings(Section):
 
 
 class TelemetrySettings(Section):
-    otlp_endpoint: Annotated[str, AfterValidator(check_address)] | None = Field(
+    otlp_endpoint: Address | None = Field(
         None, description="OTLP/HTTP base address of a collector; tracing is off without one."
     )
     sample_ratio: float = Field(0.1, ge=0, le=1, description="Share of requests that are traced.")

@@ -44,6 +44,7 @@ HUB = with_value("modelDefaults.source.hub.id", "org/name", into=ALL_ON)
 MIRROR = with_value("modelDefaults.source.hub.endpoint", "http://mirror", into=HUB)
 TOKEN = with_value("modelDefaults.source.hub.tokenSecret.name", "hub", into=HUB)
 PVC = with_value("modelDefaults.source.pvc.claimName", "weights", into=ALL_ON)
+TEMPLATE = with_value("modelDefaults.chatTemplate.configMap", "mine", into=ALL_ON)
 OCI = with_value("modelDefaults.source.oci.reference", "weights:1", into=ALL_ON)
 GPU = with_value("modelDefaults.gpu.count", 1, into=ALL_ON)
 PODS = with_value("serviceMonitor.enabled", False, into=ALL_ON)
@@ -55,6 +56,7 @@ BESIDE = {
     "modelDefaults.source.hub.tokenSecret.key": TOKEN,
     "modelDefaults.source.pvc.path": PVC,
     "modelDefaults.source.oci.": OCI,
+    "modelDefaults.chatTemplate.key": TEMPLATE,
     "modelDefaults.gpu.": GPU,
     "modelDefaults.gpu.count": ALL_ON,
     "networkPolicy.allowToHub": HUB,
@@ -122,6 +124,15 @@ def test_a_value_that_is_changed_changes_what_is_rendered(chart: Chart, path: st
     changed = with_value(path, not_as_it_is(values, path), into=values)
 
     assert chart.render(values) != chart.render(changed)
+
+
+MAPS = [path for path, value in LEAVES.items() if isinstance(value.default, dict)]
+MAPS += ["modelDefaults.resources", "modelDefaults.gpu.resources"]
+
+
+@pytest.mark.parametrize("path", MAPS)
+def test_a_map_may_be_emptied_by_null(chart: Chart, path: str) -> None:
+    assert [] != chart.render(with_value(path, None, into=beside(path)))
 
 
 def not_as_it_is(values: dict[str, Any], path: str) -> Any:

@@ -44,6 +44,59 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         model(source={"hub": {"revision": "main"}}),
         "model m: source.hub.revision says nothing without source.hub.id.",
     ),
+    "a revision beside a volume": (
+        model(source={"pvc": {"claimName": "weights"}, "hub": {"revision": "main"}}),
+        "model m: source.hub.revision says nothing without source.hub.id.",
+    ),
+    "a folder beside a repository": (
+        model(source={"hub": {"id": "org/name"}, "pvc": {"path": "qwen"}}),
+        "model m: source.pvc.path says nothing without source.pvc.claimName.",
+    ),
+    "a mirror of no repository": (
+        model(source={"hub": {"endpoint": "http://mirror"}}),
+        "model m: source.hub.endpoint says nothing without source.hub.id.",
+    ),
+    "a token of no repository": (
+        model(source={"hub": {"tokenSecret": {"name": "hub"}}}),
+        "model m: source.hub.tokenSecret.name says nothing without source.hub.id.",
+    ),
+    "a GPU among the limits alone": (
+        model(resources={"limits": {"nvidia.com/gpu": 1}}),
+        "model m: resources.limits asks for 1 nvidia.com/gpu, and gpu.count is 0. "
+        "Leave it out there and set gpu.count.",
+    ),
+    "more GPUs among the limits than counted": (
+        model(gpu={"count": 1}, resources={"limits": {"nvidia.com/gpu": "2"}}),
+        "model m: resources.limits asks for 2 nvidia.com/gpu, and gpu.count is 1.",
+    ),
+    "two templates": (
+        model(chatTemplate={"configMap": "mine"}, config={"model": {"chat_template": "/a"}}),
+        "model m: chatTemplate.configMap and config.model.chat_template are two templates; "
+        "take one of them.",
+    ),
+    "a label of the selectors": (
+        model(podLabels={"r3mes.io/model": "other"}),
+        "model m: podLabels: r3mes.io/model is set by the chart.",
+    ),
+    "a second version among the labels": (
+        {"modelDefaults": {"podLabels": {"app.kubernetes.io/version": "1"}}},
+        "model tiny: podLabels: app.kubernetes.io/version is set by the chart.",
+    ),
+    **{
+        f"a label of every object at {kind}": (
+            {kind: {"labels": {"app.kubernetes.io/instance": "other"}}},
+            f"{kind}.labels: app.kubernetes.io/instance is set by the chart.",
+        )
+        for kind in ("serviceMonitor", "podMonitor", "prometheusRule", "dashboard")
+    },
+    "a host with its scheme": (
+        {**ALLOWED, "ingress": {"enabled": True, "hosts": [{"host": "https://a.x"}]}},
+        "'/ingress/hosts/0/host': 'https://a.x' does not match pattern",
+    ),
+    "a collector without its scheme": (
+        {"config": {"telemetry": {"otlp_endpoint": "collector:4318"}}},
+        "'/config/telemetry/otlp_endpoint'",
+    ),
     "more GPUs than compute": (
         model(gpu={"count": 2}),
         "model m: gpu.count is 2, but one GPU computes; the others would be idle. "
@@ -143,6 +196,23 @@ def test_what_cannot_work_is_refused_in_words(chart: Chart, what: str) -> None:
     values, words = REFUSED[what]
 
     assert words in chart.refusal(values)
+
+
+def test_a_mirror_and_its_token_may_stand_among_the_defaults_of_models_without_a_hub(
+    chart: Chart,
+) -> None:
+    hub = {"endpoint": "http://mirror", "tokenSecret": {"name": "hub"}}
+    defaults = {"modelDefaults": {"source": {"hub": hub}}}
+    volume = model(source={"pvc": {"claimName": "weights", "path": "qwen"}})
+
+    assert [] != chart.render(defaults)
+    assert [] != chart.render({**defaults, **volume})
+
+
+def test_a_gpu_may_stand_among_the_limits_where_it_is_counted(chart: Chart) -> None:
+    one = {"limits": {"nvidia.com/gpu": 1}}
+
+    assert [] != chart.render(model(gpu={"count": 1}, resources=one))
 
 
 def test_each_helm_tells_the_chart_s_own_words(each_chart: Chart) -> None:

@@ -70,6 +70,26 @@ def test_the_root_of_a_volume_is_a_source_too(chart: Chart) -> None:
     assert "/models" == environment_of(things)["R3MES_MODEL__SOURCE"]
 
 
+def test_a_chat_template_comes_from_a_config_map(chart: Chart) -> None:
+    things = chart.render(model(chatTemplate={"configMap": "mine", "key": "chat.jinja"}))
+
+    place = "/etc/r3mes/template"
+    assert f"{place}/chat.jinja" == environment_of(things)["R3MES_MODEL__CHAT_TEMPLATE"]
+    items = [{"key": "chat.jinja", "path": "chat.jinja"}]
+    volume = {"name": "template", "configMap": {"name": "mine", "items": items}}
+    assert volume in pod_of(things)["spec"]["volumes"]
+    mount = {"name": "template", "mountPath": place, "readOnly": True}
+    assert mount in container_of(things)["volumeMounts"]
+
+
+def test_a_model_may_do_without_the_chat_template_of_the_others(chart: Chart) -> None:
+    others = {"modelDefaults": {"chatTemplate": {"configMap": "mine"}}}
+    things = chart.render({**others, **model(chatTemplate={"configMap": ""})})
+
+    assert "R3MES_MODEL__CHAT_TEMPLATE" not in environment_of(things)
+    assert chart.render(model()) == things
+
+
 # GPUs.
 
 

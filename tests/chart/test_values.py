@@ -78,6 +78,12 @@ def test_an_unknown_value_is_refused(path: str) -> None:
         ("ingress.paths", []),
         ("httpRoute.timeout", "never"),
         ("service.annotations", {"a": True}),
+        ("ingress.hosts", [{"host": "a.example.org/v1"}]),
+        ("httpRoute.hosts", [{"host": "a.example.org:443"}]),
+        ("modelDefaults.cache.size", "..."),
+        ("modelDefaults.shmSize", "1.2.3Gi"),
+        ("modelDefaults.chatTemplate.key", "a/b"),
+        ("config.telemetry.otlp_endpoint", "collector:4318"),
     ],
 )
 def test_a_value_out_of_its_bounds_is_refused(path: str, value: object) -> None:
@@ -93,6 +99,11 @@ def test_a_value_out_of_its_bounds_is_refused(path: str, value: object) -> None:
         ("modelDefaults.shutdown.gracePeriodSeconds", 300),
         ("podDisruptionBudget.maxUnavailable", "25%"),
         ("config.limits.overload_status", 429),
+        ("config.telemetry.otlp_endpoint", "http://$(NODE):4318"),
+        ("config.telemetry.otlp_endpoint", None),
+        ("ingress.hosts", [{"host": "*.example.org"}, {"host": ""}, {"host": "a.x"}]),
+        ("modelDefaults.cache.size", "1.5Ti"),
+        ("modelDefaults.shmSize", ""),
         ("global", {"whatever": "a chart around this one says"}),
     ],
 )

@@ -18,7 +18,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "a-hub": {"source": {"hub": {"id": "some/model", **TOKEN}}},
     "a-volume": {"source": {"pvc": {"claimName": "weights"}}, "cache": {"existingClaim": "cache"}},
     "an-image": {"source": {"oci": {"reference": "registry.example.org/weights:1"}}},
-    "replicas": {"replicas": 2},
+    "replicas": {"replicas": 2, "chatTemplate": {"configMap": "template"}},
 }
 EVERYTHING = {
     "models": [{"name": name, **values} for name, values in MODELS.items()],

@@ -33,6 +33,9 @@
 {{- if .root.Values.auth.existingSecret }}
 {{- $_ := set $own "R3MES_API_KEYS_FILE" (printf "/etc/r3mes/keys/%s" .root.Values.auth.secretKey) }}
 {{- end }}
+{{- with $model.chatTemplate.configMap }}
+{{- $_ := set $own "R3MES_MODEL__CHAT_TEMPLATE" (printf "/etc/r3mes/template/%s" $model.chatTemplate.key) }}
+{{- end }}
 {{- $unlessSet := dict "R3MES_SERVER__HOST" "0.0.0.0" }}
 {{- if gt (int $model.gpu.count) 0 }}{{ $_ := set $unlessSet "R3MES_MODEL__DEVICE" "cuda" }}{{ end }}
 {{- if or $model.source.pvc.claimName $model.source.oci.reference }}{{ $_ := set $unlessSet "R3MES_MODEL__NAME" $model.name }}{{ end }}

@@ -11,11 +11,12 @@
 {{- include "r3mes.merge" (dict "into" $config "from" ($model.config | default dict)) }}
 {{- $_ := set $model "config" $config }}
 {{- $own := .resources | default dict }}
+{{- $_ := set $model "resources" ($model.resources | default dict) }}
 {{- if gt (int $model.gpu.count) 0 }}
-{{- $_ := set $model "resources" (deepCopy $model.gpu.resources) }}
+{{- $_ := set $model "resources" (deepCopy ($model.gpu.resources | default dict)) }}
 {{- include "r3mes.merge" (dict "into" $model.resources "from" $own) }}
 {{- end }}
-{{- include "r3mes.refuseModel" (dict "root" $ "model" $model) }}
+{{- include "r3mes.refuseModel" (dict "root" $ "model" $model "entry" .) }}
 {{- $models = append $models $model }}
 {{- end }}
 {{- toJson $models }}
@@ -83,12 +84,24 @@
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
 {{- fail "httpRoute.enabled: httpRoute.parentRefs is empty; name the Gateway, such as [{name: public, namespace: gateways}]." }}
 {{- end }}
+{{- range $key := list "serviceMonitor" "podMonitor" "prometheusRule" "dashboard" }}
+{{- include "r3mes.refuseLabels" (dict "where" (printf "%s.labels" $key) "own" (include "r3mes.labels" $) "labels" (get $.Values $key).labels) }}
+{{- end }}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
 {{- fail "serviceMonitor.enabled and podMonitor.enabled: Prometheus would count everything twice; take one of them." }}
 {{- end }}
 {{- end }}
 
-{{/* What is wrong with one model. */}}
+{{/* A label that stands twice is refused by some readers, and one of a selector would lose the pods. */}}
+{{- define "r3mes.refuseLabels" -}}
+{{- range $name, $_ := .labels }}
+{{- if hasKey ($.own | fromYaml) $name }}
+{{- fail (printf "%s: %s is set by the chart." $.where $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What is wrong with one model: (dict "root" $ "model" model "entry" what models says of it). */}}
 {{- define "r3mes.refuseModel" -}}
 {{- $model := .model }}
 {{- $where := printf "model %s" $model.name }}
@@ -110,11 +123,11 @@
 {{- if gt (len $sources) 1 }}
 {{- fail (printf "%s: source has %s; a model comes from one of them." $where (join " and " $sources)) }}
 {{- end }}
-{{- range $path, $needed := dict "pvc.path" "pvc.claimName" "oci.path" "oci.reference" "hub.revision" "hub.id" }}
-{{- $parts := splitList "." $path }}
-{{- if and (not $sources) (get (get $model.source (first $parts)) (last $parts)) }}
-{{- fail (printf "%s: source.%s says nothing without source.%s." $where $path $needed) }}
-{{- end }}
+{{- include "r3mes.refuseSource" (dict "where" $where "all" $model.source "own" (.entry.source | default dict) "none" (empty $sources)) }}
+{{- include "r3mes.refuseGPU" (dict "where" $where "gpu" $model.gpu "resources" $model.resources) }}
+{{- include "r3mes.refuseLabels" (dict "where" (printf "%s: podLabels" $where) "own" (include "r3mes.podLabels" .) "labels" $model.podLabels) }}
+{{- if and $model.chatTemplate.configMap (dig "model" "chat_template" "" $model.config) }}
+{{- fail (printf "%s: chatTemplate.configMap and config.model.chat_template are two templates; take one of them." $where) }}
 {{- end }}
 {{- if and $model.source.oci.reference (semverCompare "<1.31.0-0" .root.Capabilities.KubeVersion.Version) }}
 {{- fail (printf "%s: source.oci needs image volumes, and Kubernetes %s has none: 1.31 is the first, with the feature gate ImageVolume." $where .root.Capabilities.KubeVersion.Version) }}
@@ -124,6 +137,41 @@
 {{- $least := addf $model.shutdown.preStopSeconds (dig "drain" "timeout_s" 90 $model.config) }}
 {{- if and $model.shutdown.gracePeriodSeconds (lt (float64 $model.shutdown.gracePeriodSeconds) $least) }}
 {{- fail (printf "%s: shutdown.gracePeriodSeconds is %d, but preStopSeconds and config.drain.timeout_s take %v; streams would be cut. Raise it, or leave it out." $where (int $model.shutdown.gracePeriodSeconds) $least) }}
+{{- end }}
+{{- end }}
+
+{{/* What says something of a source that the model does not have. The defaults speak of several models,
+     and their mirror and token perhaps of none. */}}
+{{- define "r3mes.refuseSource" -}}
+{{- $needs := dict "pvc.path" "pvc.claimName" "oci.path" "oci.reference" }}
+{{- $needs = merge $needs (dict "hub.revision" "hub.id" "hub.endpoint" "hub.id" "hub.tokenSecret.name" "hub.id") }}
+{{- range $path, $needed := $needs }}
+{{- $said := include "r3mes.at" (list $.own $path) }}
+{{- if and $.none (not (has $path (list "hub.endpoint" "hub.tokenSecret.name"))) }}
+{{- $said = include "r3mes.at" (list $.all $path) }}
+{{- end }}
+{{- if and $said (not (include "r3mes.at" (list $.all $needed))) }}
+{{- fail (printf "%s: source.%s says nothing without source.%s." $.where $path $needed) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The text at a dotted path of a map, empty where there is none: (list map path). */}}
+{{- define "r3mes.at" -}}
+{{- $found := first . }}
+{{- range $key := splitList "." (last .) }}
+{{- if kindIs "map" $found }}{{ $found = get $found $key }}{{ else }}{{ $found = "" }}{{ end }}
+{{- end }}
+{{- $found | default "" }}
+{{- end }}
+
+{{/* GPUs that the pod would get and the chart would not know of, or the other way round. */}}
+{{- define "r3mes.refuseGPU" -}}
+{{- range $kind := list "requests" "limits" }}
+{{- $asked := get (get $.resources $kind | default dict) $.gpu.resourceName | toString }}
+{{- if and $asked (ne $asked (int $.gpu.count | toString)) }}
+{{- fail (printf "%s: resources.%s asks for %s %s, and gpu.count is %d. Leave it out there and set gpu.count." $.where $kind $asked $.gpu.resourceName (int $.gpu.count)) }}
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -35,6 +35,12 @@ app.kubernetes.io/component: model
 r3mes.io/model: {{ .model.name | quote }}
 {{- end }}
 
+{{/* That the pods of a model have whatever podLabels says. */}}
+{{- define "r3mes.podLabels" -}}
+{{ include "r3mes.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+{{- end }}
+
 {{- define "r3mes.modelLabels" -}}
 {{ include "r3mes.labels" .root }}
 app.kubernetes.io/component: model

@@ -141,6 +141,11 @@ volumeMounts:
     mountPath: /models
     readOnly: true
   {{- end }}
+  {{- if $model.chatTemplate.configMap }}
+  - name: template
+    mountPath: /etc/r3mes/template
+    readOnly: true
+  {{- end }}
   {{- if $root.Values.auth.existingSecret }}
   - name: keys
     mountPath: /etc/r3mes/keys
@@ -175,6 +180,14 @@ volumeMounts:
   image:
     reference: {{ $model.source.oci.reference | quote }}
     pullPolicy: {{ $model.source.oci.pullPolicy }}
+{{- end }}
+{{- with $model.chatTemplate.configMap }}
+- name: template
+  configMap:
+    name: {{ . | quote }}
+    items:
+      - key: {{ $model.chatTemplate.key | quote }}
+        path: {{ $model.chatTemplate.key | quote }}
 {{- end }}
 {{- with .root.Values.auth.existingSecret }}
 - name: keys
