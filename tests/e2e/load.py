@@ -98,7 +98,7 @@ def running_load(
     ledger: Path,
     *,
     streams: int = 8,
-    max_tokens: int = 200,
+    max_tokens: int = 800,  # enough that a client is seldom between two streams
     rounds: int = 0,
     headers: Mapping[str, str] | None = None,
 ) -> Iterator[Load]:

@@ -38,7 +38,7 @@ def test_its_streams_are_told_and_its_container_starts_anew_with_the_reason(
     release.wait_ready()
     pod = release.pod()["metadata"]["name"]
     with running_load(
-        address_of(kubectl, "r3mes"), tmp_path / "load", streams=STREAMS, max_tokens=3000
+        address_of(kubectl, "r3mes"), tmp_path / "load", streams=STREAMS, max_tokens=2000
     ) as load:
         load.wait_live()
         whole, killed_at = len(load.ended), time.monotonic()
