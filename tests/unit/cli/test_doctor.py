@@ -1,0 +1,59 @@
+"""What `r3mes doctor` says of a machine, and what it advises."""
+
+from dataclasses import replace
+
+import pytest
+
+from r3mes.cli.doctor import NOT_INSTALLED, Machine, examine
+from support.command_line import r3mes
+
+WELL = Machine(
+    cores=8,
+    operators="avx512vnni",
+    missing="",
+    best="avx512vnni",
+    compiler="c++",
+    torch="2.13.0",
+    huge_pages="always [madvise] never",
+)
+
+
+def advice(machine: Machine) -> list[str]:
+    return [found.advice for found in examine(machine) if found.advice]
+
+
+def test_where_nothing_can_be_gained_nothing_is_advised() -> None:
+    assert [] == advice(WELL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"missing": "not built", "operators": "", "compiler": ""}, "install a C++ compiler first"),
+        ({"missing": "not built", "operators": ""}, "install the package again"),
+        ({"torch": NOT_INSTALLED}, "pip install 'r3mes[engine]'"),
+        ({"huge_pages": "always madvise [never]"}, "echo madvise >"),
+    ],
+)
+def test_what_is_amiss_has_its_remedy(changes: dict[str, str], expected: str) -> None:
+    [told] = advice(replace(WELL, **changes))  # type: ignore[arg-type]
+
+    assert expected in told
+
+
+def test_an_older_processor_is_told_and_not_advised() -> None:
+    older = replace(WELL, operators="avx2")
+
+    assert [] == advice(older)
+    assert "C++, built for avx2; this processor has no avx512vnni" in [
+        found.seen for found in examine(older)
+    ]
+
+
+def test_this_machine_is_described() -> None:
+    done = r3mes("doctor")
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert ["processor", "operators", "torch", "huge"] == [
+        line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")
+    ]
