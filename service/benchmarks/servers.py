@@ -47,13 +47,17 @@ class Missing:
 
 
 def ours(model: Path, *, threads: int) -> Server:
+    """Without drafts: random weights soon repeat themselves, which trained ones seldom do."""
     command = (sys.executable, "-m", "r3mes", "replica", "--model", str(model))
     return Server(
         name="R3MES",
         version=__version__,
         command=(*command, "--name", "model", "--device", "cpu", "--dtype", "float32"),
         ready="/readyz",
-        environment={"R3MES_ENGINE__THREADS": str(threads)},
+        environment={
+            "R3MES_ENGINE__THREADS": str(threads),
+            "R3MES_ENGINE__PROMPT_LOOKUP": "false",
+        },
     )
 
 

@@ -15,14 +15,16 @@ from typing import Any
 import pytest
 import torch
 
+from r3mes.engine import lookup
 from r3mes.engine.checkpoint import read_checkpoint
 from r3mes.engine.load import LoadedModel, load_model
 from r3mes.engine.loop import Engine
 from r3mes.engine.messages import SamplingParams, Submit
 from r3mes.engine.native.library import Absent, operators
+from r3mes.engine.pace import Pace
 from r3mes.engine.runner import Batch, RowResult, Runner
 from r3mes.settings import EngineSettings, ModelSettings
-from support.engine import Ledger
+from support.engine import Ledger, eager
 from support.models import RECIPES, VOCABULARY, Answer, Oracle, make_checkpoint
 
 COUNT = 24  # tokens of an answer
@@ -66,7 +68,14 @@ class Subject:
     prompts: list[list[int]]
     answers: list[Answer]
 
-    def engine(self, ledger: Ledger, *, positions: int = POSITIONS, **settings: Any) -> Engine:
+    def engine(
+        self,
+        ledger: Ledger,
+        *,
+        positions: int = POSITIONS,
+        pace: Pace | None = None,
+        **settings: Any,
+    ) -> Engine:
         return Engine(
             Narrow(self.loaded.runner, positions // self.block_size),
             model=self.loaded.info,
@@ -74,6 +83,7 @@ class Subject:
             clock=time.monotonic,
             deliver=ledger.take,
             on_step=lambda step: None,
+            pace=pace,
         )
 
     def refuse_difference(self, ledger: Ledger) -> None:
@@ -199,4 +209,19 @@ def test_a_shared_prefix_gives_the_same_answers(subject: Subject) -> None:
     finish(engine)
 
     assert 32 == engine.stats.prefix_hits
+    subject.refuse_difference(ledger)
+
+
+def test_drafts_right_and_wrong_give_the_same_answers(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "LENGTH", 1)  # after the same id the same next one: often wrong
+    ledger = Ledger()
+    engine = subject.engine(ledger, prefix_cache=False, pace=eager())
+
+    for stream, prompt in enumerate(subject.prompts):
+        submit(engine, stream, prompt)
+    finish(engine)
+
+    assert engine.stats.drafts["rejected"] > 0
     subject.refuse_difference(ledger)

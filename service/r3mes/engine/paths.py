@@ -69,17 +69,21 @@ def choose(
         verify(path, it, probe, engine)
         return it, path
     why = f"{type(it.module).__name__} has no whole step"
+    attempts: list[Callable[[], Path]] = [lambda: operators_path(found, it, model, engine, why=why)]
     if family := family_of(it.module):
-        path = step_path(found, it, model, engine, family=family)
+        attempts.insert(0, lambda: step_path(found, it, model, engine, family=family))
+    for attempt in attempts:
         try:
+            path = attempt()
             verify(path, it, probe, engine)
-        except StartError as error:
-            why = error.message
-            logger.warning("the whole step is not taken: %s", why)
+        except Exception as error:  # noqa: BLE001 - whatever it is, another path may serve
+            why = f"a faster path computes something else: {error}"
+            logger.warning("%s", why)
             it = read()
         else:
             return it, path
-    path = operators_path(found, it, model, engine, why=why)
+    refuse_without_operators(model, engine, why)
+    path = torch_path(it, why=why)
     verify(path, it, probe, engine)
     return it, path
 
@@ -103,7 +107,7 @@ def usable_operators(it: Module, engine: EngineSettings) -> Operators | Absent:
 def refuse_without_operators(model: ModelSettings, engine: EngineSettings, reason: str) -> None:
     """What only they can do is refused, not left out."""
     asked = {
-        f"model.weights={model.weights}": model.weights != "auto",
+        f"model.weights={model.weights}": model.weights not in ("auto", "float32"),
         f"engine.kv_dtype={engine.kv_dtype}": engine.kv_dtype != "auto",
     }
     for setting, wanted in asked.items():

@@ -29,10 +29,14 @@ struct Tile {
 
 constexpr int KEYS = 256;  // keys of one stretch
 
+// `ahead` are the keys, or values, that are read next: blocks lie anywhere in memory, so that only
+// who reads the block table can ask for them in time.
 template <int R, typename T>
-static inline void score16(const T* keys, int width, const float* q, float* to) {
+static inline void score16(const T* keys, int width, const float* q, float* to, const T* ahead) {
     Floats even[R] = {}, odd[R] = {};
     for (int d = 0; d < width; d += 2) {  // two chains hide the latency of the sums
+        __builtin_prefetch(ahead + d * LANES);
+        __builtin_prefetch(ahead + (d + 1) * LANES);
         Floats k0 = load(keys + d * LANES), k1 = load(keys + (d + 1) * LANES);
         for (int r = 0; r < R; r++) {
             even[r] += k0 * q[r * width + d];
@@ -44,12 +48,13 @@ static inline void score16(const T* keys, int width, const float* q, float* to) 
 
 template <int R, typename T>
 static inline void add_values(const T* values, int width, int count, const float* weights,
-                              float* out) {
+                              float* out, const T* ahead) {
     for (int d = 0; d < width; d += LANES) {
         Floats acc[R];
         for (int r = 0; r < R; r++) acc[r] = load(out + r * width + d);
         for (int t = 0; t < count; t++) {
             Floats v = load(values + t * width + d);
+            __builtin_prefetch(ahead + t * width + d);
             for (int r = 0; r < R; r++) acc[r] += v * weights[r * KEYS + t];
         }
         for (int r = 0; r < R; r++) store(out + r * width + d, acc[r]);
@@ -98,15 +103,17 @@ static void attend_rows(const Attention& a, const Tile& tile, int kv, const int*
         high = std::max(high, positions[r]);
     }
     int begin = a.window ? std::max(0, low - a.window + 1) / LANES * LANES : 0;
-    size_t key_block = (size_t)c.heads * c.block_size * c.key_width;
-    size_t value_block = (size_t)c.heads * c.block_size * c.value_width;
+    auto place = [&](int at) {
+        size_t head = (size_t)tile.table[at / c.block_size] * c.heads + kv;
+        return head * c.block_size + at % c.block_size;
+    };
+    auto keys_at = [&](int at) { return (const T*)c.keys + place(at) * c.key_width; };
+    auto values_at = [&](int at) { return (const T*)c.values + place(at) * c.value_width; };
     for (int from = begin; from <= high; from += KEYS) {
         int count = std::min(KEYS, (high + LANES - from) / LANES * LANES);
         for (int i = 0; i < count; i += LANES) {
-            int at = from + i;
-            const T* keys = (const T*)c.keys + tile.table[at / c.block_size] * key_block +
-                            ((size_t)kv * c.block_size + at % c.block_size) * c.key_width;
-            score16<R>(keys, c.key_width, queries, &scores[0][i]);
+            const T* next = i + LANES < count ? keys_at(from + i + LANES) : values_at(from);
+            score16<R>(keys_at(from + i), c.key_width, queries, &scores[0][i], next);
         }
         for (int r = 0; r < R; r++) {
             if (a.softcap)
@@ -121,10 +128,10 @@ static void attend_rows(const Attention& a, const Tile& tile, int kv, const int*
                     store(row + d, load(row + d) * shrink);
         }
         for (int i = 0; i < count; i += LANES) {
-            int at = from + i, live = std::min(LANES, high + 1 - at);
-            const T* values = (const T*)c.values + tile.table[at / c.block_size] * value_block +
-                              ((size_t)kv * c.block_size + at % c.block_size) * c.value_width;
-            add_values<R>(values, c.value_width, live, &scores[0][i], out);
+            int live = std::min(LANES, high + 1 - from - i);
+            const T* values = values_at(from + i);
+            const T* next = i + LANES < count ? values_at(from + i + LANES) : values;
+            add_values<R>(values, c.value_width, live, &scores[0][i], out, next);
         }
     }
     for (int r = 0; r < R; r++)

@@ -77,38 +77,40 @@ static inline void finish(Floats a, Floats b, const Weight& w, int panel, float*
     for (int i = 0; i < left; i++) to[i] = ending == ADD ? to[i] + both[i] : both[i];
 }
 
-// R rows times one panel of floats. `ahead` is what will be read next, asked for meanwhile.
+// What is read next, asked for meanwhile: each block of rows asks for its share of the next panel, so
+// that memory is never idle while registers are busy. `step` bytes for each input; 0: nothing.
+struct Ahead {
+    const char* from;
+    int step;
+
+    void ask(long input) const {  // an address that is none does no harm
+        __builtin_prefetch(from + input * step, 0, 2);
+        __builtin_prefetch(from + input * step + 64, 0, 2);
+    }
+};
+
+// R rows times one panel of floats.
 template <int R, typename T>
-static inline void tile(const T* w, const float* x, int stride, int k, const T* ahead,
-                        Floats (*acc)[2]) {
+static void block(const Weight& w, int panel, const Rows& rows, int row, const T* data,
+                  Ahead ahead, float* y, int width, int ending) {
     Floats a[R][2] = {};
-    for (int i = 0; i < k; i++) {
-        Floats w0 = load(w + i * PANEL), w1 = load(w + i * PANEL + LANES);
-        if (ahead) {
-            __builtin_prefetch(ahead + i * PANEL, 0, 2);
-            if (sizeof(T) == 4) __builtin_prefetch(ahead + i * PANEL + LANES, 0, 2);
-        }
+    const float* x = rows.x + (size_t)row * rows.stride;
+    for (int i = 0; i < w.k; i++) {
+        Floats w0 = load(data + i * PANEL), w1 = load(data + i * PANEL + LANES);
+        ahead.ask(i);
         for (int r = 0; r < R; r++) {
-            Floats b = splat(x[r * stride + i]);
+            Floats b = splat(x[r * rows.stride + i]);
             a[r][0] += b * w0;
             a[r][1] += b * w1;
         }
     }
-    for (int r = 0; r < R; r++) acc[r][0] = a[r][0], acc[r][1] = a[r][1];
-}
-
-template <int R, typename T>
-static void block(const Weight& w, int panel, const Rows& rows, int row, const T* data,
-                  const T* ahead, float* y, int width, int ending) {
-    Floats acc[R][2];
-    tile<R>(data, rows.x + (size_t)row * rows.stride, rows.stride, w.k, ahead, acc);
     for (int r = 0; r < R; r++)
-        finish(acc[r][0], acc[r][1], w, panel, y + (size_t)(row + r) * width, ending);
+        finish(a[r][0], a[r][1], w, panel, y + (size_t)(row + r) * width, ending);
 }
 
 template <int R>
-static void block8(const Weight& w, int panel, const Rows& rows, int row, const int8_t* data,
-                   const int8_t* ahead, float* y, int width, int ending) {
+static void block(const Weight& w, int panel, const Rows& rows, int row, const int8_t* data,
+                  Ahead ahead, float* y, int width, int ending) {
     Floats total[R][2] = {};
     int padded = w.panels() * PANEL, groups = w.groups(), quads = w.group / 4;
     for (int g = 0; g < groups; g++) {
@@ -117,10 +119,7 @@ static void block8(const Weight& w, int panel, const Rows& rows, int row, const 
         const int8_t* from = data + (size_t)g * quads * PANEL * 4;
         for (int q = 0; q < quads; q++) {
             Ints w0 = load<Ints>(from + q * PANEL * 4), w1 = load<Ints>(from + q * PANEL * 4 + 64);
-            if (ahead) {
-                __builtin_prefetch(ahead + (size_t)(g * quads + q) * PANEL * 4, 0, 2);
-                __builtin_prefetch(ahead + (size_t)(g * quads + q) * PANEL * 4 + 64, 0, 2);
-            }
+            ahead.ask(g * quads + q);
             for (int r = 0; r < R; r++) {
                 int32_t four;
                 std::memcpy(&four, x + (size_t)r * w.k + 4 * q, 4);
@@ -128,12 +127,14 @@ static void block8(const Weight& w, int panel, const Rows& rows, int row, const 
                 a[r][1] = dot(a[r][1], splat(four), w1);
             }
         }
+        Ints sums[R][2];  // a copy: what is indexed by a variable does not stay in registers
+        for (int r = 0; r < R; r++) sums[r][0] = a[r][0], sums[r][1] = a[r][1];
         size_t column = (size_t)g * padded + panel * PANEL;
         for (int half = 0; half < 2; half++) {
             Floats scale = load(w.scales + column + half * LANES);
             Ints offset = load<Ints>(w.sums + column + half * LANES) * OFFSET;
             for (int r = 0; r < R; r++) {
-                Floats exact = __builtin_convertvector(a[r][half] - offset, Floats);
+                Floats exact = __builtin_convertvector(sums[r][half] - offset, Floats);
                 total[r][half] += exact * scale * rows.scales[(size_t)(row + r) * groups + g];
             }
         }
@@ -151,48 +152,38 @@ static inline void pick(int count, Call call) {
     }
 }
 
-// Rows are cut into blocks of nearly equal size, as few as registers allow.
-template <typename Call>
-static inline void blocks(int count, Call call) {
-    int parts = (count + ROWS - 1) / ROWS;
-    for (int i = 0, row = 0; i < parts; i++) {
-        int size = (count - row + parts - i - 1) / (parts - i);
-        pick(size, [&](auto r) { call(r, row, i + 1 == parts); });
-        row += size;
+constexpr int WIDE = 3 * ROWS;  // from so many rows on a 16-bit panel is widened once, not each time
+constexpr int EARLY = 4;        // from so many rows on the next panel is asked for ahead
+
+// One panel for all rows, which are cut into blocks of nearly equal size, as few as registers allow.
+template <typename T>
+static void panel_times_rows(const Weight& w, int panel, const Rows& rows, const T* data,
+                             const void* next, int bytes, float* y, int width, int ending) {
+    int parts = (rows.count + ROWS - 1) / ROWS;
+    for (int part = 0, row = 0; part < parts; part++) {
+        int count = (rows.count - row + parts - part - 1) / (parts - part);
+        int step = next && rows.count >= EARLY ? std::max(1, bytes / parts) : 0;
+        size_t inputs = sizeof(T) == 1 ? w.k / 4 : w.k;
+        Ahead ahead{(const char*)next + part * inputs * step, step};
+        pick(count, [&](auto r) { block<r>(w, panel, rows, row, data, ahead, y, width, ending); });
+        row += count;
     }
 }
 
-constexpr int WIDE = 3 * ROWS;  // from so many rows on a 16-bit panel is widened once, not each time
-constexpr int AHEAD = 4;        // from so many rows on the next panel is asked for ahead
-
-// One panel for all rows. `scratch` [k][32] floats is this thread's own.
+// `scratch` [k][32] floats is this thread's own.
 template <typename T>
-static void panel_floats(const Weight& w, int panel, const Rows& rows, float* y, int width,
-                         int ending, float* scratch) {
+static void one_panel(const Weight& w, int panel, const Rows& rows, float* y, int width, int ending,
+                      float* scratch) {
     size_t size = (size_t)w.k * PANEL;
     const T* data = (const T*)w.data + panel * size;
-    const T* next = rows.count >= AHEAD && panel + 1 < w.panels() ? data + size : nullptr;
+    const T* next = panel + 1 < w.panels() ? data + size : nullptr;
+    constexpr int BYTES = PANEL * (sizeof(T) == 1 ? 4 : sizeof(T));  // of the weights of an input
     if (sizeof(T) == 2 && rows.count >= WIDE) {
-        for (size_t i = 0; i < size; i += LANES) store(scratch + i, load(data + i));
-        blocks(rows.count, [&](auto r, int row, bool) {
-            block<r>(w, panel, rows, row, (const float*)scratch, (const float*)nullptr, y, width,
-                     ending);
-        });
-        return;
+        for (size_t i = 0; i < size; i += LANES) store(scratch + i, load((const uint16_t*)data + i));
+        panel_times_rows(w, panel, rows, scratch, next, BYTES, y, width, ending);
+    } else {
+        panel_times_rows(w, panel, rows, data, next, BYTES, y, width, ending);
     }
-    blocks(rows.count, [&](auto r, int row, bool last) {
-        block<r>(w, panel, rows, row, data, last ? next : nullptr, y, width, ending);
-    });
-}
-
-static void panel_small(const Weight& w, int panel, const Rows& rows, float* y, int width,
-                        int ending) {
-    size_t size = (size_t)w.k * PANEL;
-    const int8_t* data = (const int8_t*)w.data + panel * size;
-    const int8_t* next = rows.count >= AHEAD && panel + 1 < w.panels() ? data + size : nullptr;
-    blocks(rows.count, [&](auto r, int row, bool last) {
-        block8<r>(w, panel, rows, row, data, last ? next : nullptr, y, width, ending);
-    });
 }
 
 // A row of activations in 8 bits, with a scale for each group. What is not finite makes the scale
@@ -231,11 +222,11 @@ static void linear(Team& team, const Weight& w, const Rows& rows, float* y, int 
     int panels = w.panels(), grain = std::max(1, panels / (team.size * 8));
     team.share(panels, grain, [&](int panel) {
         if (w.kind == F32)
-            panel_floats<float>(w, panel, rows, y, width, ending, scratch);
+            one_panel<float>(w, panel, rows, y, width, ending, scratch);
         else if (w.kind == BF16)
-            panel_floats<uint16_t>(w, panel, rows, y, width, ending, scratch);
+            one_panel<uint16_t>(w, panel, rows, y, width, ending, scratch);
         else
-            panel_small(w, panel, rows, y, width, ending);
+            one_panel<int8_t>(w, panel, rows, y, width, ending, scratch);
     });
 }
 
