@@ -15,7 +15,16 @@ from pathlib import Path
 from benchmarks.comparison_report import Round, write_report
 from benchmarks.machine import processors
 from benchmarks.random_model import Size, random_model
-from benchmarks.servers import Missing, Server, llama_server, ours, running, say, transformers_serve
+from benchmarks.servers import (
+    Missing,
+    Server,
+    llama_server,
+    ours,
+    running,
+    say,
+    transformers_serve,
+    vllm_cpu,
+)
 from r3mes.bench.caller import Caller
 from r3mes.bench.figures import Figures, summarize
 from r3mes.bench.load import keep_busy
@@ -42,8 +51,8 @@ def main() -> None:
     asked = arguments()
     course = Course(
         size=asked.size,
-        rounds=asked.rounds,
-        levels=tuple(int(part) for part in asked.levels.split(",")),
+        rounds=1 if asked.quick else asked.rounds,
+        levels=tuple(int(part) for part in ("1,16" if asked.quick else asked.levels).split(",")),
         prompt_tokens=asked.prompt_tokens,
         output_tokens=asked.output_tokens,
         threads=asked.threads,
@@ -62,7 +71,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=["135m", "5m"], default="135m")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--levels", default="1,4,16", help="streams at a time")
+    parser.add_argument("--levels", default="1,4,16,64", help="streams at a time")
+    parser.add_argument("--quick", action="store_true", help="one round at 1 and 16 streams")
     parser.add_argument("--prompt-tokens", type=int, default=128)
     parser.add_argument("--output-tokens", type=int, default=64)
     parser.add_argument("--threads", type=int, default=processors())
@@ -71,10 +81,14 @@ def arguments() -> argparse.Namespace:
 
 
 def find_servers(model: Path, course: Course) -> tuple[list[Server], list[Missing]]:
+    threads, streams = course.threads, max(course.levels)
     candidates = (
-        ours(model, threads=course.threads),
-        llama_server(model, threads=course.threads, streams=max(course.levels)),
-        transformers_serve(model, threads=course.threads),
+        ours(model, threads=threads),
+        ours(model, threads=threads, weights="int8"),
+        llama_server(model, threads=threads, streams=streams),
+        llama_server(model, threads=threads, streams=streams, kind="q8_0"),
+        vllm_cpu(model, threads=threads, streams=streams),
+        transformers_serve(model, threads=threads),
     )
     servers = [found for found in candidates if isinstance(found, Server)]
     missing = [found for found in candidates if isinstance(found, Missing)]
@@ -118,7 +132,7 @@ async def drive(
     if warm.error:
         raise RuntimeError(f"The first request failed: {warm.error}.")
     figures = {}
-    for streams in course.levels:
+    for streams in (level for level in course.levels if level <= server.most):
         wanted = [next(prompts) for _ in range(course.requests(streams))]
         outcomes = await keep_busy(iter(wanted), ask=ask, streams=streams, on_end=lambda _: None)
         figures[streams] = summarize(f"{streams} at a time", outcomes)

@@ -1,10 +1,11 @@
-"""Writes a Llama-shaped checkpoint as GGUF in f32, for servers that read only that."""
+"""Writes a Llama-shaped checkpoint as GGUF, in f32 or q8_0, for servers that read only that."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+Kind = Literal["f32", "q8_0"]
 NAMES = {
     "input_layernorm.weight": "attn_norm.weight",
     "post_attention_layernorm.weight": "ffn_norm.weight",
@@ -19,26 +20,32 @@ NAMES = {
 HEADS = {"attn_q.weight": "num_attention_heads", "attn_k.weight": "num_key_value_heads"}
 
 
-def gguf_of(model: Path) -> Path:
+def gguf_of(model: Path, kind: Kind = "f32") -> Path:
     """The GGUF file beside the checkpoint; made on the first call, whole or not at all."""
-    file = model / "model-f32.gguf"
+    file = model / f"model-{kind}.gguf"
     if not file.exists():
         unfinished = file.with_suffix(".unfinished")
-        write(model, unfinished)
+        write(model, unfinished, kind)
         unfinished.rename(file)
     return file
 
 
-def write(model: Path, file: Path) -> None:
+def write(model: Path, file: Path, kind: Kind) -> None:
     import gguf
+
+    small = gguf.GGMLQuantizationType.Q8_0
+    types = {"f32": gguf.LlamaFileType.ALL_F32, "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}
 
     config = json.loads((model / "config.json").read_text())
     writer = gguf.GGUFWriter(file, "llama")
     describe(writer, config)
     describe_tokenizer(writer, config, json.loads((model / "tokenizer.json").read_text()))
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    writer.add_file_type(types[kind])
     for name, tensor in tensors(model, config):
-        writer.add_tensor(name, tensor)
+        if kind == "q8_0" and tensor.ndim > 1:
+            writer.add_tensor(name, gguf.quants.quantize(tensor, small), raw_dtype=small)
+        else:
+            writer.add_tensor(name, tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.gguf_model import gguf_of
+from benchmarks.gguf_model import Kind, gguf_of
 from r3mes import __version__
 
-START_S = 180
+OURS = "R3MES"
+START_S = 300
 STOP_S = 20
 
 
@@ -33,6 +34,7 @@ class Server:
     ready: str  # path that answers 200 when it serves
     model: str = "model"  # what requests call it
     environment: Mapping[str, str] = field(default_factory=dict)
+    most: int = 1 << 20  # streams at a time that it is asked for
 
     @property
     def shown_command(self) -> str:
@@ -46,37 +48,70 @@ class Missing:
     reason: str
 
 
-def ours(model: Path, *, threads: int) -> Server:
+def ours(model: Path, *, threads: int, weights: str = "float32") -> Server:
     """Without drafts: random weights soon repeat themselves, which trained ones seldom do."""
     command = (sys.executable, "-m", "r3mes", "replica", "--model", str(model))
     return Server(
-        name="R3MES",
+        name=OURS if weights == "float32" else f"{OURS} {weights}",
         version=__version__,
         command=(*command, "--name", "model", "--device", "cpu", "--dtype", "float32"),
         ready="/readyz",
         environment={
+            "R3MES_MODEL__WEIGHTS": weights,
             "R3MES_ENGINE__THREADS": str(threads),
             "R3MES_ENGINE__PROMPT_LOOKUP": "false",
         },
     )
 
 
-def llama_server(model: Path, *, threads: int, streams: int) -> Server | Missing:
+def llama_server(
+    model: Path, *, threads: int, streams: int, kind: Kind = "f32"
+) -> Server | Missing:
     """LLAMA_SERVER names the program; as many slots as streams, 512 tokens for each."""
+    name = "llama-server" if kind == "f32" else f"llama-server {kind}"
     program = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
     if not program or not Path(program).is_file():
-        return Missing("llama-server", "no such program; LLAMA_SERVER=path names one")
+        return Missing(name, "no such program; LLAMA_SERVER=path names one")
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     slots = ("-np", str(streams), "-c", str(streams * 512), "-t", str(threads))
     return Server(
-        name="llama-server",
+        name=name,
         version=next(iter((said.stderr or said.stdout).splitlines()), "unknown").strip(),
-        command=(program, "-m", str(gguf_of(model)), *slots),
+        command=(program, "-m", str(gguf_of(model, kind)), *slots),
         ready="/health",
     )
 
 
+def vllm_cpu(model: Path, *, threads: int, streams: int) -> Server | Missing:
+    """VLLM names the program of a CPU build; bound to all cores, else it keeps one for itself."""
+    program = os.environ.get("VLLM") or shutil.which("vllm")
+    if not program or not Path(program).is_file():
+        return Missing("vLLM", "no such program; VLLM=path names one, of a CPU build")
+    kind = ("--dtype", "float32", "--max-model-len", "1024", "--max-num-seqs", str(streams))
+    return Server(
+        name="vLLM",
+        version=version_of(program),
+        command=(program, "serve", str(model), *kind, "--no-enable-prefix-caching"),
+        ready="/health",
+        model=str(model),
+        environment={
+            "VLLM_CPU_OMP_THREADS_BIND": f"0-{threads - 1}",
+            "VLLM_CPU_KVCACHE_SPACE": "4",
+            "HF_HUB_OFFLINE": "1",
+        },
+    )
+
+
+def version_of(program: str) -> str:
+    """As the Python beside the program knows it; asking the program itself takes a minute."""
+    asked = "import importlib.metadata as m; print(m.version('vllm'))"
+    python = str(Path(program).with_name("python"))
+    said = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=False)
+    return said.stdout.strip() or "unknown"
+
+
 def transformers_serve(model: Path, *, threads: int) -> Server | Missing:
+    """At most 16 at a time: at 64 most of its answers fail."""
     program = Path(sys.executable).with_name("transformers")
     if not program.is_file():
         return Missing("transformers serve", "transformers is not installed beside this Python")
@@ -89,6 +124,7 @@ def transformers_serve(model: Path, *, threads: int) -> Server | Missing:
         ready="/health",
         model=str(model),
         environment={"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
+        most=16,
     )
 
 
