@@ -85,9 +85,10 @@ e2e-programs: ## Build the programs of the cluster and its cases ahead, Helm amo
 e2e: dev ## The cases on a cluster: one made and ended here, or E2E_KUBECONFIG=file
 	@$(BIN)/python -m pytest -m e2e -rs --verbose --durations=10 tests/e2e
 
-bench: dev ## Compare with other servers on this machine: docs/benchmarks/; LLAMA_SERVER=path names one
+bench: dev ## The engine's figures and other servers on this machine, to docs/benchmarks/: make bench [QUICK=1] [LLAMA_SERVER=path] [VLLM=path]
 	@.uv/bin/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
-	@$(BIN)/python -m benchmarks.compare
+	@$(BIN)/python -m benchmarks.engine $(if $(QUICK),--quick)
+	@$(BIN)/python -m benchmarks.compare $(if $(QUICK),--quick)
 
 soak: dev ## Ten minutes of cancels, bad requests and killed workers: docs/benchmarks/soak.md
 	@$(BIN)/python -m benchmarks.soak
