@@ -102,8 +102,9 @@ def test_ctrl_c_stops_the_answer_only_and_at_the_prompt_it_leaves(slow_replica: 
         user.type("/help\n")
         user.wait_for("forget the conversation")
         user.wait_for_prompt()
+        user.type(CTRL_C)
 
-        assert 0 == user.interrupt_until_end()
+        assert 0 == user.wait_end()
 
 
 def test_ctrl_d_and_quit_leave(fake_replica: Replica) -> None:

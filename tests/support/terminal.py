@@ -43,8 +43,9 @@ class Terminal:
     def wait_for_prompt(self) -> None:
         """Until the prompt stands there and the program rests, waiting for a key.
 
-        A program that writes may sleep for a moment too, so it rests only when nothing has woken
-        it for a while.
+        A Ctrl-C that comes between the two is noticed at the next key only: readline looks for
+        signals before it begins to wait. A program that writes may sleep for a moment too, so it
+        rests only when nothing has woken it for a while.
         """
         self.wait_for("> ")
         wait_for(self._rests, "a program at rest")
@@ -57,17 +58,6 @@ class Terminal:
 
     def wait_end(self) -> int:
         return self.process.wait(30)
-
-    def interrupt_until_end(self) -> int:
-        """Ctrl-C, and again like a user who sees nothing happen.
-
-        One that comes just before readline begins to wait is noticed at the next key only.
-        """
-        for _ in range(30):
-            self.type(CTRL_C)
-            with suppress(subprocess.TimeoutExpired):
-                return self.process.wait(1)
-        return self.wait_end()
 
 
 @contextmanager
