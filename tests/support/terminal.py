@@ -83,7 +83,11 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
 
 
 def _take_terminal() -> None:
+    """As a shell that a user types into: it ignores no Ctrl-C, as what runs in the background does
+    and hands on to its children."""
     import fcntl
+    import signal
     import termios
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -68,7 +68,7 @@ def test_little_else_goes_to_the_builder() -> None:
         pytest.skip("this is not a checkout of git")
     going = [path for path in tracked if goes_to_the_builder(path) and (ROOT / path).exists()]
 
-    assert {"pyproject.toml", "README.md", "requirements", "service"} == {
+    assert {"hatch_build.py", "pyproject.toml", "README.md", "requirements", "service"} == {
         PurePosixPath(path).parts[0] for path in going
     }
     assert sum((ROOT / path).stat().st_size for path in going) < 16 << 20
@@ -163,3 +163,8 @@ def test_a_folder_of_wheels_takes_the_lock_of_torch_s_cpu_build() -> None:
     assert "--build-arg LOCK=engine-cpu --build-context wheels=/wheels" in dry_run("WHEELS=/wheels")
     assert "LOCK" not in dry_run()
     assert "LOCK" not in dry_run("TARGET=control", "WHEELS=/wheels")
+
+
+def test_what_was_compiled_here_stays_here() -> None:
+    """The image's own processor may be another."""
+    assert not goes_to_the_builder("service/r3mes/engine/native/operators-avx2.so")

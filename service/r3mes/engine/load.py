@@ -6,7 +6,7 @@ Knows nothing of scheduling or of the wire.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any
 
 from r3mes.engine import attention
@@ -16,7 +16,7 @@ from r3mes.engine.generation_defaults import eos_ids, sampling
 from r3mes.engine.memory import free_memory
 from r3mes.engine.messages import ModelInfo
 from r3mes.engine.model_runner import ModelRunner
-from r3mes.engine.paths import Module, choose
+from r3mes.engine.paths import Module, Path, choose
 from r3mes.engine.pool_size import pool_size
 from r3mes.engine.probe import survey
 from r3mes.engine.source import Progress, served_name
@@ -66,22 +66,29 @@ def load_model(
         cpu=module.device.type == "cpu",
     )
     runner = ModelRunner(path.forward(pool), eos=module.eos)
+    progress(1.0, f"a KV cache of {pool.tokens} tokens")
+    info = describe(model, module, path, checkpoint, max_len=min(longest, pool.tokens))
+    return LoadedModel(info, runner)
+
+
+def describe(
+    model: ModelSettings, module: Module, path: Path, checkpoint: Checkpoint, *, max_len: int
+) -> ModelInfo:
+    folder, weights, compute = checkpoint.folder, checkpoint.weights, path.compute
     dtype = str(module.dtype).removeprefix("torch.")
-    numbers = f"{dtype} {path.compute.weights} {path.compute.kv}"
-    info = ModelInfo(
+    numbers = f"{dtype} {compute.weights} {compute.kv}"  # with other ones answers differ
+    return ModelInfo(
         name=served_name(model),
         path=str(folder),
-        max_len=min(longest, pool.tokens),
+        max_len=max_len,
         vocab_size=module.vocab_size,
         eos_token_ids=module.eos,
         dtype=dtype,
         device=str(module.device),
         fingerprint=fingerprint(folder, weights, dtype=numbers, template=model.chat_template),
         defaults=sampling(folder),
-        compute=path.compute,
+        compute=compute,
     )
-    progress(1.0, f"a KV cache of {pool.tokens} tokens")
-    return LoadedModel(info, runner)
 
 
 def choose_length(asked: int | None, config: Any) -> int:
@@ -93,7 +100,7 @@ def choose_length(asked: int | None, config: Any) -> int:
 
 
 def read_module(
-    model: ModelSettings, folder: Path, config: Any, weights: Weights, *, native_class: Any
+    model: ModelSettings, folder: FilePath, config: Any, weights: Weights, *, native_class: Any
 ) -> Module:
     attention.register()
     device = choose_device(model.device)
