@@ -130,7 +130,7 @@ class Decode:
 def decode(it: Subject, streams: int, *, steps: int = 30) -> Decode:
     dice = random.Random(streams)
     for stream in range(streams):
-        it.submit(stream, ids(dice.randrange(96, 224), dice), tokens=steps + 40)
+        it.submit(stream, ids(dice.randrange(96, 224), dice), tokens=steps + 1000)
     while any(not times for times in it.arrivals.values()):
         it.engine.step()
     it.engine.step()
@@ -164,9 +164,9 @@ def prefill_rate(it: Subject, tokens: int = 512) -> float:
 
 def prefix_share(it: Subject) -> float:
     """Time to the first token of 1,000 tokens that are cached, as a part of the cold one."""
-    prompt = ids(1000, random.Random(7))
-    cold = first_token_s(it, prompt)
-    return min(first_token_s(it, prompt) for _ in range(3)) / cold
+    prompts = [ids(1000, random.Random(seed)) for seed in (7, 8, 9)]
+    cold = median(first_token_s(it, prompt) for prompt in prompts)
+    return median(first_token_s(it, prompt) for prompt in prompts) / cold
 
 
 def longest_gap(it: Subject) -> float:
@@ -208,7 +208,7 @@ def read_bandwidth(found: Operators, *, size: int = 512 * MIB) -> float:
     memory = Memory(found, size)
     raw = (ctypes.c_byte * size).from_address(memory.address)
     numbers = torch.frombuffer(raw, dtype=torch.float32)
-    numbers.fill_(1.0)
+    numbers.normal_()
     return size / min(timed(numbers.sum) for _ in range(9))
 
 

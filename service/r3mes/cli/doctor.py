@@ -77,6 +77,8 @@ def examine(machine: Machine) -> list[Finding]:
 def of_operators(machine: Machine) -> Finding:
     if not machine.best:
         return Finding("operators", "there are none in C++ for this kind of processor")
+    if machine.missing.startswith("this processor"):
+        return Finding("operators", machine.missing)
     if machine.missing:
         wanted = "install the package again" if machine.compiler else "install a C++ compiler first"
         advice = f"{wanted}: on a CPU torch alone is several times slower"

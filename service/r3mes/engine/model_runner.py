@@ -91,8 +91,9 @@ class ModelRunner:
         drafts = row.sample.drafts if row.sample else ()
         accepted = sum(1 for _ in takewhile(_equal, zip(drafts, chosen, strict=False)))
         taken = chosen[: accepted + 1]
-        if taken[-1][0] == NOT_FINITE:
+        if any(token == NOT_FINITE for token, _ in chosen):
             self.forward.clean(row.blocks)
+        if taken[-1][0] == NOT_FINITE:
             return RowResult(error=BROKEN)
         if row.sample is None:
             return RowResult(prompt_logprobs=prompt)

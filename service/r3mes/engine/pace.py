@@ -8,9 +8,9 @@ arithmetic; knows no clock.
 import math
 from dataclasses import dataclass, field
 
-SLOWER = 3.0  # a step with a chunk, in steps without one
+SLOWER = 2.5  # a step with a chunk, in steps without one
 LEAST = 16  # prompt tokens of a chunk: fewer would read all weights for next to nothing
-TELLING = 64  # prompt tokens from which a step tells what one costs
+TELLING = 64  # prompt tokens from which a step tells all about what one costs; fewer tell less
 NEWEST = 0.25  # weight of the newest measurement
 
 
@@ -29,9 +29,10 @@ class Pace:
         if not prompt:
             size = rows.bit_length()
             self._steps[size] = _newer(self._steps.get(size, 0.0), seconds)
-        elif prompt >= TELLING:
+        elif prompt >= LEAST:
             cost = max(0.0, seconds - (self._step(rows) or 0.0)) / prompt
-            self._prompt_token = _newer(self._prompt_token, cost)
+            share = NEWEST * min(1.0, prompt / TELLING)
+            self._prompt_token = _newer(self._prompt_token, cost, share=share)
 
     def chunk(self, rows: int) -> int:
         """Prompt tokens of the next step, beside so many streams."""
@@ -60,5 +61,5 @@ class Pace:
         return self._steps[min(self._steps, key=lambda known: abs(known - size))]
 
 
-def _newer(known: float, seen: float) -> float:
-    return known + NEWEST * (seen - known) if known else seen
+def _newer(known: float, seen: float, *, share: float = NEWEST) -> float:
+    return known + share * (seen - known) if known else seen

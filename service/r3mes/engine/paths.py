@@ -8,7 +8,7 @@ anew.
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -18,7 +18,7 @@ from r3mes.engine.kv_store import KVStore
 from r3mes.engine.messages import Compute
 from r3mes.engine.model_runner import ModelRunner
 from r3mes.engine.native.cache import NativeCache, refusal, stored
-from r3mes.engine.native.families import Builder, Family, family_of
+from r3mes.engine.native.families import FAMILIES, Builder, family_of
 from r3mes.engine.native.library import BF16, F32, INT8, Absent, Operators, Team, operators
 from r3mes.engine.native.swapped import Linears, NativeStep
 from r3mes.engine.native.whole_step import WholeStep
@@ -56,6 +56,20 @@ class Path:
     forward: Callable[[Pool], Forward]
 
 
+class Make(Protocol):
+    """Of a path whose arithmetic is that of the operators."""
+
+    def __call__(
+        self,
+        found: Operators,
+        it: Module,
+        model: ModelSettings,
+        engine: EngineSettings,
+        *,
+        why: str,
+    ) -> Path: ...
+
+
 def choose(
     read: Callable[[], Module], model: ModelSettings, engine: EngineSettings
 ) -> tuple[Module, Path]:
@@ -64,28 +78,48 @@ def choose(
     probe = Probe.of(it.module, vocab_size=it.vocab_size)
     found = usable_operators(it, engine)
     if isinstance(found, Absent):
-        refuse_without_operators(model, engine, found.reason)
-        path = torch_path(it, why=found.reason)
+        return it, plain(it, probe, model, engine, why=found.reason)
+    whole = family_of(it.module) is not None
+    why = "" if whole else f"{type(it.module).__name__} has no whole step"
+    for make in (step_path, operators_path) if whole else (operators_path,):
+        outcome = tried(make, found, it, probe, model, engine, why=why)
+        if isinstance(outcome, Path):
+            return it, outcome
+        why = outcome
+        del it  # with what was packed of it, before it is read anew
+        it = read()
+    return it, plain(it, probe, model, engine, why=why)
+
+
+def tried(
+    make: Make,
+    found: Operators,
+    it: Module,
+    probe: Probe,
+    model: ModelSettings,
+    engine: EngineSettings,
+    *,
+    why: str,
+) -> Path | str:
+    """The path, or why another has to serve."""
+    try:
+        path = make(found, it, model, engine, why=why)
         verify(path, it, probe, engine)
-        return it, path
-    why = f"{type(it.module).__name__} has no whole step"
-    attempts: list[Callable[[], Path]] = [lambda: operators_path(found, it, model, engine, why=why)]
-    if family := family_of(it.module):
-        attempts.insert(0, lambda: step_path(found, it, model, engine, family=family))
-    for attempt in attempts:
-        try:
-            path = attempt()
-            verify(path, it, probe, engine)
-        except Exception as error:  # noqa: BLE001 - whatever it is, another path may serve
-            why = f"a faster path computes something else: {error}"
-            logger.warning("%s", why)
-            it = read()
-        else:
-            return it, path
+    except Exception as error:  # noqa: BLE001 - whatever it is, another path may serve
+        reason = f"a faster path computes something else: {error}"
+        logger.warning("%s", reason)
+        return reason
+    return path
+
+
+def plain(
+    it: Module, probe: Probe, model: ModelSettings, engine: EngineSettings, *, why: str
+) -> Path:
+    """What is left; raises StartError where even that is wrong."""
     refuse_without_operators(model, engine, why)
     path = torch_path(it, why=why)
     verify(path, it, probe, engine)
-    return it, path
+    return path
 
 
 def verify(path: Path, it: Module, probe: Probe, engine: EngineSettings) -> None:
@@ -98,7 +132,8 @@ def usable_operators(it: Module, engine: EngineSettings) -> Operators | Absent:
     if engine.runner == "portable":
         return Absent("engine.runner is portable")
     if it.device.type != "cpu" or it.dtype != torch.float32:
-        return Absent(f"they compute float32 on a CPU, not {_name(it.dtype)} on {it.device.type}")
+        asked = f"{_name(it.dtype)} on {it.device.type}"
+        return Absent(f"the C++ operators compute float32 on a CPU, not {asked}")
     if reason := refusal(it.survey.shapes, engine.block_size):
         return Absent(reason)
     return operators()
@@ -132,8 +167,10 @@ def torch_path(it: Module, *, why: str) -> Path:
 
 
 def step_path(
-    found: Operators, it: Module, model: ModelSettings, engine: EngineSettings, *, family: Family
+    found: Operators, it: Module, model: ModelSettings, engine: EngineSettings, *, why: str
 ) -> Path:
+    """Of a module that has a family."""
+    family = FAMILIES[type(it.module).__name__]
     builder = Builder(found, it.module, family, wish=model.weights)
     positions = max(it.positions, *LENGTHS)  # the comparison may be longer than what is served
     structure = builder.build(it.survey.heads, positions=positions)
@@ -144,7 +181,7 @@ def step_path(
     def forward(pool: Pool) -> Forward:
         return WholeStep(found, structure, NativeCache(found, shapes, pool), team, tokens=tokens)
 
-    return _native("step", found, builder.kinds, shapes, model, forward, why="")
+    return _native("step", found, builder.kinds, shapes, model, forward, why=why)
 
 
 def operators_path(

@@ -1,6 +1,6 @@
 """The seam between policy and arithmetic: a batch of ragged rows in, one result a row out.
 
-Knows no torch. Implementations: `fake.FakeRunner` (torch-free), `portable.PortableRunner`.
+Knows no torch. Implementations: `fake.FakeRunner` (torch-free), `model_runner.ModelRunner`.
 """
 
 from collections.abc import Sequence as Seq

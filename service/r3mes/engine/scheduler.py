@@ -66,9 +66,11 @@ class Scheduler:
                 plan[sequence] = count
         while budget and self._admit(now=now):
             newest = self.running[-1]
-            plan[newest] = min(newest.missing, budget)
-            budget -= plan[newest]
-            self._grow(newest, plan[newest])
+            count = min(newest.missing, budget)
+            if not self._grow(newest, count):
+                break
+            plan[newest] = count
+            budget -= count
         self.chunks += sum(count < sequence.missing for sequence, count in plan.items())
         return plan
 
@@ -168,7 +170,8 @@ class Scheduler:
         """
         shared = sum(map(self.pool.is_used, prefix))
         promised = sum(
-            self.pool.blocks_for(other.length) - len(other.blocks) + 1 for other in self.running
+            max(0, self.pool.blocks_for(other.length) - len(other.blocks)) + 1
+            for other in self.running  # one with drafts may hold more than its ids need
         )
         fresh = self.pool.blocks_for(sequence.length) - shared
         return fresh + promised <= self.pool.available

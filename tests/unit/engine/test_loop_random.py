@@ -31,6 +31,7 @@ class EngineMachine(RuleBasedStateMachine):
         chunk=st.integers(16, 24),
         prefix_cache=st.booleans(),
         drafting=st.booleans(),
+        size=st.sampled_from([2, 4, 5]),
     )
     def start(
         self,
@@ -40,10 +41,12 @@ class EngineMachine(RuleBasedStateMachine):
         chunk: int,
         prefix_cache: bool,
         drafting: bool,
+        size: int,
     ) -> None:
         self.fake = FakeEngine(
             pace=eager(chunk) if drafting else None,
-            kv_blocks=blocks,
+            kv_blocks=blocks * 4 // size,
+            block_size=size,
             max_batch=batch,
             max_waiting=waiting,
             chunk_tokens=chunk,

@@ -14,8 +14,8 @@ def measured(*, step_s: float, token_s: float, rows: int = 1, most: int = 512) -
     return pace
 
 
-def test_a_chunk_makes_a_step_three_times_as_long() -> None:
-    assert 40 == measured(step_s=0.02, token_s=0.001).chunk(1)
+def test_a_chunk_makes_a_step_two_and_a_half_times_as_long() -> None:
+    assert 30 == measured(step_s=0.02, token_s=0.001).chunk(1)
 
 
 def test_nobody_who_waits_for_a_token_means_the_whole_chunk() -> None:
@@ -35,7 +35,7 @@ def test_the_nearest_number_of_streams_is_gone_by() -> None:
     pace = measured(step_s=0.02, token_s=0.001)
     pace.record(seconds=0.1, rows=16, prompt=0)
 
-    assert (40, 40, 200, 200) == tuple(map(pace.chunk, (1, 3, 17, 64)))
+    assert (30, 30, 150, 150) == tuple(map(pace.chunk, (1, 3, 17, 64)))
 
 
 def test_the_streams_beside_a_chunk_are_not_counted_as_its_cost() -> None:
@@ -43,14 +43,23 @@ def test_the_streams_beside_a_chunk_are_not_counted_as_its_cost() -> None:
     pace.record(seconds=0.02, rows=1, prompt=0)
     pace.record(seconds=0.12, rows=1, prompt=100)
 
-    assert 40 == pace.chunk(1)
+    assert 30 == pace.chunk(1)
 
 
-def test_a_small_chunk_tells_nothing() -> None:
+def test_a_small_chunk_tells_a_little() -> None:
     pace = measured(step_s=0.02, token_s=0.001)
-    pace.record(seconds=5.0, rows=1, prompt=LEAST)
+    pace.record(seconds=0.02 + 0.002 * LEAST, rows=1, prompt=LEAST)
 
-    assert 40 == pace.chunk(1)
+    assert 28 == pace.chunk(1)
+
+
+def test_small_chunks_alone_correct_a_cost_that_was_wrong() -> None:
+    pace = measured(step_s=0.02, token_s=1.0)
+    assert LEAST == pace.chunk(1)
+    for _ in range(200):
+        pace.record(seconds=0.02 + 0.001 * pace.chunk(1), rows=1, prompt=pace.chunk(1))
+
+    assert 29 <= pace.chunk(1) <= 30
 
 
 def test_newer_measurements_count_more_and_one_odd_one_little() -> None:
@@ -60,8 +69,8 @@ def test_newer_measurements_count_more_and_one_odd_one_little() -> None:
     for _ in range(20):
         pace.record(seconds=0.04, rows=1, prompt=0)
 
-    assert 50 == once
-    assert 79 <= pace.chunk(1) <= 80
+    assert 37 == once
+    assert 59 <= pace.chunk(1) <= 60
 
 
 def test_a_warm_up_is_not_bounded() -> None:

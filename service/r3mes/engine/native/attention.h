@@ -102,7 +102,8 @@ static void attend_rows(const Attention& a, const Tile& tile, int kv, const int*
         low = std::min(low, positions[r]);
         high = std::max(high, positions[r]);
     }
-    int begin = a.window ? std::max(0, low - a.window + 1) / LANES * LANES : 0;
+    // Stretches begin at the same places whoever asks: a row's sums do not depend on its neighbours.
+    int begin = a.window ? std::max(0, low - a.window + 1) / KEYS * KEYS : 0;
     auto place = [&](int at) {
         size_t head = (size_t)tile.table[at / c.block_size] * c.heads + kv;
         return head * c.block_size + at % c.block_size;

@@ -4,6 +4,7 @@ Runs when the package is installed, never while serving, on the standard library
 loaded by the build of the package, before that is installed.
 """
 
+import hashlib
 import os
 import platform
 import shutil
@@ -42,6 +43,14 @@ def place(variant: str, folder: Path = FOLDER) -> Path:
     return folder / f"operators-{variant}.so"
 
 
+def sources() -> str:
+    """Changes with every file that a build is made of."""
+    seen = hashlib.sha256()
+    for file in sorted([SOURCE, *FOLDER.glob("*.h")]):
+        seen.update(file.read_bytes())
+    return seen.hexdigest()[:16]
+
+
 def built(folder: Path = FOLDER) -> list[str]:
     """The best first."""
     return [variant for variant in variants() if place(variant, folder).is_file()]
@@ -59,21 +68,29 @@ def compile_all(folder: Path = FOLDER) -> str:
     command = compiler()
     if not command:
         return "no C++ compiler: the operators are not built, plain torch serves (slower)"
-    for variant, flags in variants().items():
-        target = place(variant, folder)
-        aside = target.with_suffix(".new")
-        done = subprocess.run(  # noqa: S603 - a compiler, of our own file
-            [command, *COMMON, *flags, "-o", str(aside), str(SOURCE)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            aside.unlink(missing_ok=True)
-            reason = done.stderr.strip().splitlines()[:1] or ["no reason given"]
-            return f"{command} cannot build the operators for {variant}: {reason[0]}"
+    said = [_compile(command, variant, flags, folder) for variant, flags in variants().items()]
+    return "; ".join(
+        [f"operators built by {command}: {', '.join(built(folder)) or 'none'}", *filter(None, said)]
+    )
+
+
+def _compile(command: str, variant: str, flags: list[str], folder: Path) -> str:
+    """What went wrong; an earlier build does not stay then."""
+    target = place(variant, folder)
+    aside = target.with_suffix(".new")
+    done = subprocess.run(  # noqa: S603 - a compiler, of our own file
+        [command, *COMMON, *flags, f'-DSOURCES="{sources()}"', "-o", str(aside), str(SOURCE)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
         aside.replace(target)
-    return f"operators built by {command}: {', '.join(variants())}"
+        return ""
+    aside.unlink(missing_ok=True)
+    target.unlink(missing_ok=True)
+    reason = next(iter(done.stderr.strip().splitlines()), "no reason given")
+    return f"not for {variant}: {reason}"
 
 
 if __name__ == "__main__":

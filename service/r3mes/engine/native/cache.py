@@ -33,6 +33,7 @@ class NativeCache:
     def __init__(self, found: Operators, shapes: Mapping[int, LayerShape], pool: Pool) -> None:
         self.num_blocks, self.block_size = pool.blocks, pool.block_size
         self._memory: list[Memory] = []
+        self._attention: dict[int, Attention] = {}
         self.layers = {layer: self._layer(found, shape) for layer, shape in shapes.items()}
 
     def _layer(self, found: Operators, shape: LayerShape) -> Cache:
@@ -54,11 +55,20 @@ class NativeCache:
         """Nothing to do."""
 
     def attention(self, layer: int, heads: Heads) -> Attention:
-        """What the operators need beside queries, keys and values of the new tokens."""
+        """What the operators need beside queries, keys and values of the new tokens.
+
+        Made once, but for the place of the sinks: nothing else changes from one step to the next.
+        """
+        if layer not in self._attention:
+            self._attention[layer] = self._describe(layer, heads)
+        known = self._attention[layer]
+        known.sinks = None if heads.sinks is None else heads.sinks.data_ptr()
+        return known
+
+    def _describe(self, layer: int, heads: Heads) -> Attention:
         width = heads.query.shape[-1]
         return Attention(
             cache=self.layers[layer],
-            sinks=None if heads.sinks is None else heads.sinks.data_ptr(),
             query_heads=heads.query.shape[1],
             window=heads.window or 0,
             scale=width**-0.5 if heads.scaling is None else heads.scaling,

@@ -18,6 +18,7 @@ from r3mes.engine.native.library import (
     GATE_GELU,
     GATE_SILU,
     LANES,
+    Arena,
     Layer,
     Model,
     Norm,
@@ -82,6 +83,7 @@ class Builder:
 
     def __init__(self, found: Operators, module: Any, family: Family, *, wish: str) -> None:
         self._found, self._module, self._family, self._wish = found, module, family, wish
+        self._arena = Arena(found)
         self._kept: list[object] = []
         self.kinds: set[int] = set()
 
@@ -97,12 +99,15 @@ class Builder:
                 layers[index].cosines, layers[index].sines = (it.data_ptr() for it in tables)
                 layers[index].rotary = 2 * tables[0].shape[1]
         embedding = self._embedding(base.embed_tokens.weight)
-        head = self._module.lm_head
+        lm_head = self._module.lm_head
+        head = self._packed([lm_head.weight], _only, [lm_head.bias])
+        for emptied in (base.embed_tokens, lm_head):
+            emptied.weight = nn.Parameter(torch.empty(0), requires_grad=False)
         model = Model(
             layers=layers,
             embedding=embedding.data_ptr(),
             embedding_kind=BF16 if embedding.dtype == torch.bfloat16 else F32,
-            head=self._packed([head.weight], lambda it: it[0], [head.bias]),
+            head=head,
             last=self._norm(base.norm),
             count=len(base.layers),
             hidden=config.hidden_size,
@@ -144,7 +149,7 @@ class Builder:
         """Where one part has a bias all have."""
         kind = kind_of(self._wish, parts)
         bias = join(biases) if biases[0] is not None else None  # type: ignore[arg-type]
-        packed = pack(self._found, join(parts), kind=kind, bias=bias)
+        packed = pack(self._found, self._arena, join(parts), kind=kind, bias=bias)
         self._kept.append(packed)
         self.kinds.add(kind)
         return packed.weight
@@ -160,8 +165,9 @@ class Builder:
     def _embedding(self, weight: Tensor) -> Tensor:
         held = weight.detach()
         held = held.bfloat16() if is_bfloat16(held) else held.float()
-        self._kept.append(held.contiguous())
-        return held.contiguous()
+        held = held.contiguous()
+        self._kept.append(held)
+        return held
 
     def _tables(self, base: Any, positions: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines of every position, as the module itself makes them."""

@@ -189,8 +189,12 @@ def operators() -> Operators | Absent:
 def open_library(variant: str) -> Operators | Absent:
     try:
         functions = ctypes.CDLL(str(build.place(variant)))
-    except OSError as error:
+        functions.r3mes_sources.restype = ctypes.c_char_p
+        made_of = functions.r3mes_sources().decode()
+    except (OSError, AttributeError) as error:
         return Absent(f"the operators for {variant} cannot be loaded: {error}")
+    if made_of != build.sources():
+        return Absent("the C++ operators are those of another version: install the package again")
     for name, (result, arguments) in SIGNATURES.items():
         function = getattr(functions, name)
         function.restype, function.argtypes = result, arguments
@@ -215,6 +219,28 @@ class Team:
         self.functions, self.threads = found.functions, threads
         self.pointer = c_void_p(self.functions.r3mes_team(threads))
         weakref.finalize(self, self.functions.r3mes_disband, self.pointer)
+
+
+class Arena:
+    """Hands out stretches of large memories, so that small things share huge pages."""
+
+    CHUNK = 32 << 20
+    LINE = 64  # bytes that a processor reads together
+
+    def __init__(self, found: Operators) -> None:
+        self._found = found
+        self._held: list[Memory] = []
+        self._next = self._left = 0
+
+    def take(self, size: int) -> int:
+        """An address, good as long as the arena."""
+        size = -(-size // self.LINE) * self.LINE
+        if size > self._left:
+            self._held.append(Memory(self._found, max(size, self.CHUNK)))
+            self._next, self._left = self._held[-1].address, self._held[-1].size
+        address = self._next
+        self._next, self._left = address + size, self._left - size
+        return address
 
 
 class Memory:

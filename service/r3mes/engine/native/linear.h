@@ -78,12 +78,13 @@ static inline void finish(Floats a, Floats b, const Weight& w, int panel, float*
 }
 
 // What is read next, asked for meanwhile: each block of rows asks for its share of the next panel, so
-// that memory is never idle while registers are busy. `step` bytes for each input; 0: nothing.
+// that memory is never idle while registers are busy. `step` bytes for each input; with 0 the same
+// place again, which has to be mapped: a search for an address that is none takes time.
 struct Ahead {
     const char* from;
     int step;
 
-    void ask(long input) const {  // an address that is none does no harm
+    void ask(long input) const {
         __builtin_prefetch(from + input * step, 0, 2);
         __builtin_prefetch(from + input * step + 64, 0, 2);
     }
@@ -164,7 +165,7 @@ static void panel_times_rows(const Weight& w, int panel, const Rows& rows, const
         int count = (rows.count - row + parts - part - 1) / (parts - part);
         int step = next && rows.count >= EARLY ? std::max(1, bytes / parts) : 0;
         size_t inputs = sizeof(T) == 1 ? w.k / 4 : w.k;
-        Ahead ahead{(const char*)next + part * inputs * step, step};
+        Ahead ahead{(const char*)(step ? next : data) + part * inputs * step, step};
         pick(count, [&](auto r) { block<r>(w, panel, rows, row, data, ahead, y, width, ending); });
         row += count;
     }

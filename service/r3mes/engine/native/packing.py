@@ -16,7 +16,7 @@ from r3mes.engine.native.library import (
     INT8,
     LANES,
     PANEL,
-    Memory,
+    Arena,
     Operators,
     Weight,
 )
@@ -25,6 +25,7 @@ BYTES = {F32: 4, BF16: 2, INT8: 1}
 # Inputs that share a scale in 8 bits. One scale for all of an output's inputs cost 1.9 % perplexity
 # of the bundled model, groups of 128 half a percent (docs/benchmarks/engine.md).
 MOST_GROUP = 160
+ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Packed:
 
 def pack(
     found: Operators,
+    arena: Arena,
     matrix: Tensor,
     *,
     kind: int,
@@ -48,9 +50,9 @@ def pack(
     plain = matrix.detach().float().contiguous()
     panels = -(-n // PANEL)
     group = group or group_of(k)
-    data = Memory(found, panels * PANEL * k * BYTES[kind])
-    weight = Weight(data=data.address, n=n, k=k, kind=kind, group=group)
-    kept: list[object] = [data]
+    data = arena.take(panels * PANEL * k * BYTES[kind])
+    weight = Weight(data=data, n=n, k=k, kind=kind, group=group)
+    kept: list[object] = [arena]
     if kind == INT8:
         scales = torch.zeros(k // group, panels * PANEL)
         sums = torch.zeros(k // group, panels * PANEL, dtype=torch.int32)
@@ -93,4 +95,6 @@ def is_bfloat16(matrix: Tensor) -> bool:
         return True
     if matrix.dtype != torch.float32:
         return False
-    return not bool((matrix.detach().view(torch.int32) & 0xFFFF).any())
+    bits = matrix.detach().view(torch.int32)  # in parts, since each makes a copy of its size
+    parts = (bits[at : at + ROWS_AT_ONCE] for at in range(0, len(bits), ROWS_AT_ONCE))
+    return not any((part & 0xFFFF).any() for part in parts)

@@ -1,7 +1,7 @@
 // One forward pass of a Llama-shaped model in one call, and its operators one by one for others.
 //
 // Owns the order of operations. Everything is handed in as plain pointers by `library.py`, whose
-// structures mirror those here; nothing is allocated while serving.
+// structures mirror those here; memory for activations is handed in too.
 #include <sys/mman.h>
 
 #include "attention.h"
@@ -235,19 +235,32 @@ struct Pass {
 
 extern "C" {
 
+// Of which sources this is a build: another's structures could not be trusted.
+#ifndef SOURCES
+#define SOURCES ""
+#endif
+const char* r3mes_sources() { return SOURCES; }
+
 Team* r3mes_team(int threads) { return new Team(threads); }
 void r3mes_disband(Team* team) { delete team; }
 
-// Zeroed memory on huge pages where the system has them; pages come when first touched.
+// Zeroed memory on huge pages where the system has them, whole multiples of one and where one may
+// begin; pages come when first touched.
+constexpr size_t PAGE = 2 << 20;
 void* r3mes_memory(size_t bytes) {
-    void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bytes = (bytes + PAGE - 1) / PAGE * PAGE;
+    int kind = MAP_PRIVATE | MAP_ANONYMOUS;
+    char* at = (char*)mmap(nullptr, bytes + PAGE, PROT_READ | PROT_WRITE, kind, -1, 0);
     if (at == MAP_FAILED) return nullptr;
+    size_t before = (PAGE - (uintptr_t)at % PAGE) % PAGE;
+    if (before) munmap(at, before);
+    munmap(at + before + bytes, PAGE - before);
 #if defined(MADV_HUGEPAGE)
-    madvise(at, bytes, MADV_HUGEPAGE);
+    madvise(at + before, bytes, MADV_HUGEPAGE);
 #endif
-    return at;
+    return at + before;
 }
-void r3mes_release(void* at, size_t bytes) { munmap(at, bytes); }
+void r3mes_release(void* at, size_t bytes) { munmap(at, (bytes + PAGE - 1) / PAGE * PAGE); }
 
 void r3mes_pack(const float* w, Weight* to) {
     if (to->kind == INT8)

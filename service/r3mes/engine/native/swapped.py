@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from r3mes.engine.attention import Heads
 from r3mes.engine.native.cache import NativeCache
-from r3mes.engine.native.library import INT8, PANEL, Operators, Room, Team
-from r3mes.engine.native.packing import kind_of, pack, packable
+from r3mes.engine.native.library import INT8, PANEL, Arena, Operators, Room, Team
+from r3mes.engine.native.packing import Packed, kind_of, pack, packable
 from r3mes.engine.native.whole_step import FlatBatch
 from r3mes.engine.runner import Row
 
@@ -23,6 +23,8 @@ class Linears:
 
     def __init__(self, found: Operators, team: Team, *, wish: str) -> None:
         self._found, self._team, self._wish = found, team, wish
+        self._arena = Arena(found)
+        self._packed: list[Packed] = []
         self._room = Room()
         self._buffers: dict[str, Tensor] = {}
         self.kinds: set[int] = set()
@@ -36,10 +38,13 @@ class Linears:
                 self.kinds.add(kind)
 
     def _forward(self, module: nn.Linear, kind: int) -> Any:
-        packed = pack(self._found, module.weight, kind=kind, bias=module.bias)
+        packed = pack(self._found, self._arena, module.weight, kind=kind, bias=module.bias)
+        self._packed.append(packed)  # what the structure points to has to stay
         module.weight = nn.Parameter(torch.empty(0), requires_grad=False)
         n, k = module.out_features, module.in_features
         self._hold("scratch", self._team.threads * k * PANEL, torch.float32)
+        run, team = self._found.functions.r3mes_linear, self._team.pointer
+        weight, room = ctypes.byref(packed.weight), ctypes.byref(self._room)
 
         def forward(x: Tensor) -> Tensor:
             rows = x.reshape(-1, k).contiguous()
@@ -47,14 +52,7 @@ class Linears:
                 self._hold("small", rows.numel(), torch.int8)
                 self._hold("scales", rows.numel(), torch.float32)
             out = torch.empty(*x.shape[:-1], n)
-            self._found.functions.r3mes_linear(
-                self._team.pointer,
-                ctypes.byref(packed.weight),
-                ctypes.byref(self._room),
-                rows.data_ptr(),
-                len(rows),
-                out.data_ptr(),
-            )
+            run(team, weight, room, rows.data_ptr(), len(rows), out.data_ptr())
             return out
 
         return forward

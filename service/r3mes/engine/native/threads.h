@@ -1,6 +1,6 @@
 // The threads of a forward pass: they meet at barriers and share out work by a counter.
 //
-// A thread that waits spins for a few microseconds, then sleeps: pure spinning collapses as soon as
+// A thread that waits spins for some ten microseconds, then sleeps: pure spinning collapses as soon as
 // something else wants the core, and sleeping at once costs more than most waits take.
 #pragma once
 #include <atomic>

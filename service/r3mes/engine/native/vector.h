@@ -22,8 +22,6 @@ typedef uint16_t Halves __attribute__((vector_size(32)));
 // file, which for AVX-512 is 32 of 64 bytes.
 #if defined(__AVX512F__)
 constexpr int ROWS = 12;
-#elif defined(__AVX2__)
-constexpr int ROWS = 3;
 #else
 constexpr int ROWS = 3;
 #endif

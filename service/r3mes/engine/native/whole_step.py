@@ -93,16 +93,11 @@ class WholeStep:
             "scratch": threads * stride * PANEL,
             "scales": tokens * stride,
         }
-        self._room = Room(stride=stride)
-        self._buffers = []
-        for name, count in floats.items():
-            self._hold(name, torch.empty(count))
-        self._hold("small", torch.empty(tokens * stride, dtype=torch.int8))
-        self._tokens = tokens
-
-    def _hold(self, name: str, buffer: Tensor) -> None:
-        self._buffers.append(buffer)
-        setattr(self._room, name, buffer.data_ptr())
+        buffers = {name: torch.empty(count) for name, count in floats.items()}
+        buffers["small"] = torch.empty(tokens * stride, dtype=torch.int8)
+        places = {name: buffer.data_ptr() for name, buffer in buffers.items()}
+        self._room = Room(stride=stride, **places)
+        self._buffers, self._tokens = list(buffers.values()), tokens
 
 
 class FlatBatch:
