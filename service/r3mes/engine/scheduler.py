@@ -66,11 +66,9 @@ class Scheduler:
                 plan[sequence] = count
         while budget and self._admit(now=now):
             newest = self.running[-1]
-            count = min(newest.missing, budget)
-            if not self._grow(newest, count):
-                break
-            plan[newest] = count
-            budget -= count
+            plan[newest] = min(newest.missing, budget)
+            budget -= plan[newest]
+            self._grow(newest, plan[newest])
         self.chunks += sum(count < sequence.missing for sequence, count in plan.items())
         return plan
 
