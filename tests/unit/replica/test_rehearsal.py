@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from r3mes.engine.messages import Stamps, Update
+from r3mes.replica import rehearsal
 from r3mes.replica.app import build_app
 from r3mes.replica.engine_client import EngineClient
-from r3mes.replica.rehearsal import rehearse
+from r3mes.replica.rehearsal import TIMES, rehearse
 from r3mes.settings import Settings
 from support.backstage import Backstage, backstage
 from support.model_info import byte_model
@@ -31,10 +32,11 @@ async def warming(folder: Path, **changes: Any) -> AsyncIterator[tuple[EngineCli
         yield client, others
 
 
-async def answer(others: Backstage) -> None:
-    (choice,) = await others.choices()
-    stamps = Stamps(queued=1.0, first_token=2.0, finished=3.0)
-    others.deliver(Update(choice.stream, [104, 105], finish="length", stamps=stamps))
+async def answer(others: Backstage, *, times: int = TIMES) -> None:
+    for _ in range(times):
+        (choice,) = await others.choices()
+        stamps = Stamps(queued=1.0, first_token=2.0, finished=3.0)
+        others.deliver(Update(choice.stream, [104, 105], finish="length", stamps=stamps))
 
 
 @pytest.mark.parametrize("settings", [Settings(), KEPT_BY_KEYS], ids=["open", "with keys"])
@@ -49,6 +51,16 @@ async def test_it_is_a_whole_answer_while_clients_are_refused(
             group.create_task(rehearse(app))
 
     assert [] == [record.message for record in caplog.records if record.name.startswith("r3mes")]
+
+
+async def test_a_slow_model_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "ENOUGH_S", 0.0)
+    async with warming(tmp_path) as (client, others):
+        app = build_app(Settings(), client)
+        app.state.text = byte_model()
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(answer(others, times=1))
+            group.create_task(rehearse(app))
 
 
 async def test_a_worker_whose_rehearsal_fails_goes_on(
