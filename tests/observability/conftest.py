@@ -8,7 +8,7 @@ import pytest
 from support.overload import CLIENTS, TIGHT, ask, overload
 from support.replica import Replica, running_replica
 
-SETTINGS = {"engine.runner": "fake", "engine.fake_step_ms": 5, **TIGHT}
+SETTINGS = {"engine.runner": "fake", "engine.fake_step_ms": 1, **TIGHT}
 
 
 @pytest.fixture(scope="session")

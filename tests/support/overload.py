@@ -20,8 +20,8 @@ CLIENTS = 10
 TIGHT = {
     "engine.max_batch": 2,
     "engine.max_waiting": 4,
-    "engine.kv_blocks": 8,
-    "model.max_len": 128,
+    "engine.kv_blocks": 64,
+    "model.max_len": 1024,
 }
 
 
@@ -55,7 +55,7 @@ def ask(replica: Any, number: int) -> None:
     """One of the things that clients do, good and bad; some are refused."""
     match number % CLIENTS:
         case 0:
-            with stream(replica, max_tokens=100) as events:
+            with stream(replica, max_tokens=900) as events:  # long enough to be left
                 if events.response.status_code == 200:
                     events.first()  # and leaves
         case 1:
@@ -63,4 +63,4 @@ def ask(replica: Any, number: int) -> None:
         case 2:
             complete(replica, max_tokens=5, surprise=1)
         case _:
-            complete(replica, max_tokens=80)
+            complete(replica, max_tokens=600)
