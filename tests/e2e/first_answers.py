@@ -30,7 +30,9 @@ def ready(connection: http.client.HTTPConnection) -> tuple[bool, str]:
 
 
 def first_token(connection: http.client.HTTPConnection, words: int) -> float:
-    """Seconds. The question's begin is new each time, so that nothing of it is kept."""
+    """Seconds, after the pause that the first question comes after too: a processor that rested
+    takes longer. The question's begin is new each time, so that nothing of it is kept."""
+    time.sleep(POLL_S)
     question = f"{secrets.token_hex(8)} What does the readiness probe wait for{' now' * words}?"
     asked: dict[str, Any] = {"messages": [{"role": "user", "content": question}], "stream": True}
     body = json.dumps({**asked, "max_tokens": 8, "ignore_eos": True})

@@ -17,7 +17,7 @@ from e2e.releases import Release, small
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900, func_only=True)]
 
-STARTS = 10
+STARTS = 15
 MOST = 1.2  # times the steady time to a first token
 SLOWEST_S = 120  # start
 PROGRAM = (Path(__file__).parent / "first_answers.py").read_text()
