@@ -20,8 +20,8 @@ class Machine:
     cores: int
     operators: str  # the instruction set of those that are used; empty where there are none
     missing: str  # why there are none
+    remedy: str  # what helps then; empty where nothing does
     best: str  # the instruction set that this kind of processor may have at most
-    compiler: str
     torch: str
     huge_pages: str  # as the kernel writes it, with the choice in brackets; empty where unknown
 
@@ -51,8 +51,8 @@ def look() -> Machine:
         cores=usable_cores(),
         operators=found.variant if isinstance(found, Operators) else "",
         missing="" if isinstance(found, Operators) else found.reason,
+        remedy="" if isinstance(found, Operators) else found.remedy,
         best=next(iter(build.variants()), ""),
-        compiler=build.compiler() or "",
         torch=installed("torch"),
         huge_pages=HUGE_PAGES.read_text().strip() if HUGE_PAGES.is_file() else "",
     )
@@ -77,11 +77,9 @@ def examine(machine: Machine) -> list[Finding]:
 def of_operators(machine: Machine) -> Finding:
     if not machine.best:
         return Finding("operators", "there are none in C++ for this kind of processor")
-    if machine.missing.startswith("this processor"):
-        return Finding("operators", machine.missing)
     if machine.missing:
-        wanted = "install the package again" if machine.compiler else "install a C++ compiler first"
-        advice = f"{wanted}: on a CPU torch alone is several times slower"
+        slow = "on a CPU torch alone is several times slower"
+        advice = f"{machine.remedy}: {slow}" if machine.remedy else ""
         return Finding("operators", machine.missing, advice)
     if machine.operators != machine.best:
         seen = f"C++, built for {machine.operators}; this processor has no {machine.best}"

@@ -199,7 +199,8 @@ class Engine:
         for (sequence, count), result in zip(plan.items(), results, strict=True):
             self._commit(sequence, count, result, now=now)
         tokens = sum(plan.values())
-        self._pace.record(seconds=now - began, rows=checked, prompt=tokens - checked)
+        if not self._failures:
+            self._pace.record(seconds=now - began, rows=checked, prompt=tokens - checked)
         self._on_step(Step(_kind(decoding, of=len(rows)), seconds=now - began, tokens=tokens))
 
     def _commit(self, sequence: Sequence, count: int, result: RowResult, *, now: float) -> None:

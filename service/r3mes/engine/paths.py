@@ -106,7 +106,7 @@ def tried(
         path = make(found, it, model, engine, why=why)
         verify(path, it, probe, engine)
     except Exception as error:  # noqa: BLE001 - whatever it is, another path may serve
-        reason = f"a faster path computes something else: {error}"
+        reason = f"a faster path cannot serve: {error}"
         logger.warning("%s", reason)
         return reason
     return path

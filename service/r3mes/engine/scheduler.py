@@ -59,16 +59,16 @@ class Scheduler:
         for sequence in tuple(self.running):
             count = 1 if sequence.decoding else min(sequence.missing, budget)
             if count and sequence.state == "running" and self._grow(sequence, count):
-                if sequence.decoding:
-                    count += self._add_drafts(sequence, draft(sequence))
-                else:
-                    budget -= count
                 plan[sequence] = count
+                budget -= 0 if sequence.decoding else count
         while budget and self._admit(now=now):
             newest = self.running[-1]
             plan[newest] = min(newest.missing, budget)
             budget -= plan[newest]
             self._grow(newest, plan[newest])
+        for sequence in plan:  # the last, of what nobody else needs
+            if sequence.decoding:
+                plan[sequence] += self._add_drafts(sequence, draft(sequence))
         self.chunks += sum(count < sequence.missing for sequence, count in plan.items())
         return plan
 
@@ -117,7 +117,7 @@ class Scheduler:
         return True
 
     def _add_drafts(self, sequence: Sequence, drafts: list[int]) -> int:
-        """How many are fed: all, or none where they would cost others their blocks."""
+        """How many are fed: all of them, or none where there is no room."""
         end = sequence.computed + 1 + len(drafts)
         wanted = self.pool.blocks_for(end) - len(sequence.blocks)
         if wanted > self.pool.available:
@@ -168,8 +168,7 @@ class Scheduler:
         """
         shared = sum(map(self.pool.is_used, prefix))
         promised = sum(
-            max(0, self.pool.blocks_for(other.length) - len(other.blocks)) + 1
-            for other in self.running  # one with drafts may hold more than its ids need
+            self.pool.blocks_for(other.length) - len(other.blocks) + 1 for other in self.running
         )
         fresh = self.pool.blocks_for(sequence.length) - shared
         return fresh + promised <= self.pool.available

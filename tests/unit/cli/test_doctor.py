@@ -11,8 +11,8 @@ WELL = Machine(
     cores=8,
     operators="avx512vnni",
     missing="",
+    remedy="",
     best="avx512vnni",
-    compiler="c++",
     torch="2.13.0",
     huge_pages="always [madvise] never",
 )
@@ -29,8 +29,7 @@ def test_where_nothing_can_be_gained_nothing_is_advised() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"missing": "not built", "operators": "", "compiler": ""}, "install a C++ compiler first"),
-        ({"missing": "not built", "operators": ""}, "install the package again"),
+        ({"missing": "not built", "operators": "", "remedy": "install g++"}, "install g++: on a"),
         ({"torch": NOT_INSTALLED}, "pip install 'r3mes[engine]'"),
         ({"huge_pages": "always madvise [never]"}, "echo madvise >"),
     ],
@@ -39,6 +38,10 @@ def test_what_is_amiss_has_its_remedy(changes: dict[str, str], expected: str) ->
     [told] = advice(replace(WELL, **changes))  # type: ignore[arg-type]
 
     assert expected in told
+
+
+def test_nothing_is_advised_where_nothing_helps() -> None:
+    assert [] == advice(replace(WELL, operators="", missing="this processor lacks AVX2"))
 
 
 def test_an_older_processor_is_told_and_not_advised() -> None:

@@ -99,12 +99,16 @@ def test_a_stop_token_within_the_drafts_ends_the_answer_there() -> None:
 
 
 def test_drafts_take_no_block_that_others_need() -> None:
-    fake = FakeEngine(pace=eager(), kv_blocks=10)
-    for stream in (1, 2):
-        fake.submit(stream, [65] * 8, max_tokens=16, logit_bias=AGAIN)
-    fake.finish()
+    plain = FakeEngine(pace=eager(), kv_blocks=13, block_size=2, prompt_lookup=False)
+    fast = FakeEngine(pace=eager(), kv_blocks=13, block_size=2)
+    for fake in (plain, fast):
+        for stream in (1, 2):
+            fake.submit(stream, [65] * 6, max_tokens=6, logit_bias=AGAIN)
+        fake.finish()
 
-    assert [65] * 16 == fake.ledger.ids(1) == fake.ledger.ids(2)
+        assert [65] * 6 == fake.ledger.ids(1) == fake.ledger.ids(2)
+    assert 0 == plain.engine.stats.preemptions == fast.engine.stats.preemptions
+    assert fast.engine.stats.drafts["accepted"] > 0
 
 
 def test_it_can_be_turned_off() -> None:

@@ -18,6 +18,7 @@ F32, BF16, INT8 = 0, 1, 2
 GATE_SILU, GATE_GELU = 2, 3
 LANES, PANEL = 16, 32
 WIDEST_HEAD = 512
+AGAIN = "install the package again"
 CPU_INFO = Path("/proc/cpuinfo")
 # What the kernel calls the instructions that a build needs.
 NEEDS = {
@@ -166,9 +167,10 @@ class Operators:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """Why there are no operators, in a line for people."""
+    """Why there are no operators and what would help, in a line for people each."""
 
     reason: str
+    remedy: str = ""  # empty where nothing helps
 
 
 @cache
@@ -176,9 +178,8 @@ def operators() -> Operators | Absent:
     """Those of the best build that this processor can run."""
     built = build.built()
     if not built:
-        return Absent(
-            "the C++ operators are not built: install a C++ compiler, then the package again"
-        )
+        first = "" if build.compiler() else "install a C++ compiler, then "
+        return Absent("the C++ operators are not built", f"{first}{AGAIN}")
     flags = processor_flags()
     for variant in built:
         if flags is None or NEEDS[variant] <= flags:
@@ -192,9 +193,9 @@ def open_library(variant: str) -> Operators | Absent:
         functions.r3mes_sources.restype = ctypes.c_char_p
         made_of = functions.r3mes_sources().decode()
     except (OSError, AttributeError) as error:
-        return Absent(f"the operators for {variant} cannot be loaded: {error}")
+        return Absent(f"the operators for {variant} cannot be loaded: {error}", AGAIN)
     if made_of != build.sources():
-        return Absent("the C++ operators are those of another version: install the package again")
+        return Absent("the C++ operators are those of another version", AGAIN)
     for name, (result, arguments) in SIGNATURES.items():
         function = getattr(functions, name)
         function.restype, function.argtypes = result, arguments

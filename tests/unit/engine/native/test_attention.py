@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from r3mes.engine.attention import Heads
-from r3mes.engine.native import build, library
 from r3mes.engine.native.cache import NativeCache, refusal, stored
 from r3mes.engine.native.library import Operators, Team
 from r3mes.engine.native.swapped import NativeStep
@@ -133,25 +132,6 @@ class Cached:
             random = Sequence.random(self.case, length, seed=0)
             bad = Sequence(*(torch.full_like(it, float("nan")) for it in vars(random).values()))
             self.step([bad] * (place + 1), [(place, 0, length)])
-
-
-@pytest.fixture(scope="module", params=build.variants())
-def found(request: pytest.FixtureRequest) -> Operators:
-    flags = library.processor_flags()
-    missing = set() if flags is None else library.NEEDS[request.param] - flags
-    if missing:
-        pytest.skip(f"this processor has no {', '.join(sorted(missing))}")
-    if not build.place(request.param).is_file():
-        pytest.skip(f"the operators for {request.param} are not built")
-    opened = library.open_library(request.param)
-    assert isinstance(opened, Operators)
-    return opened
-
-
-@pytest.fixture(scope="module")
-def team(found: Operators) -> Team:
-    torch.set_num_threads(1)
-    return Team(found, 2)
 
 
 def fed(cached: Cached, sequences: list[Sequence], steps: list[list[Part]]) -> list[Tensor]:

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from r3mes.engine.native import build, library
 from r3mes.engine.native.library import BF16, F32, INT8, LANES, PANEL, Arena, Operators, Room, Team
 from r3mes.engine.native.packing import (
     Packed,
@@ -38,25 +37,6 @@ GROUPS = (  # outputs, inputs, and inputs that share a scale
 ROUNDING = 1e-5  # of the largest result: what another order of additions may change
 EIGHT_BITS = 0.02  # of the results' size: random rounding to 127 steps, of weights and activations
 TINY = torch.finfo(torch.float32).tiny
-
-
-@pytest.fixture(scope="module", params=build.variants())
-def found(request: pytest.FixtureRequest) -> Operators:
-    flags = library.processor_flags()
-    missing = set() if flags is None else library.NEEDS[request.param] - flags
-    if missing:
-        pytest.skip(f"this processor has no {', '.join(sorted(missing))}")
-    if not build.place(request.param).is_file():
-        pytest.skip(f"the operators for {request.param} are not built")
-    opened = library.open_library(request.param)
-    assert isinstance(opened, Operators)
-    return opened
-
-
-@pytest.fixture(scope="module")
-def team(found: Operators) -> Team:
-    torch.set_num_threads(1)
-    return Team(found, 2)
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from r3mes.engine import attention
 from r3mes.engine.attention import NAME
 from r3mes.engine.forward import NOT_FINITE, Logits
-from r3mes.engine.native import build, library
+from r3mes.engine.native import library
 from r3mes.engine.native.cache import NativeCache, stored
 from r3mes.engine.native.families import FAMILIES, Builder, family_of
 from r3mes.engine.native.library import Operators, Team
@@ -148,19 +148,6 @@ class Subject:
         """Of the differences, in the mean over the first sequence."""
         off = self.fed(step)[0] - self.stock[0]
         return float(off.square().mean().sqrt() / self.stock[0].std())
-
-
-@pytest.fixture(scope="module", params=build.variants())
-def found(request: pytest.FixtureRequest) -> Operators:
-    flags = library.processor_flags()
-    missing = set() if flags is None else library.NEEDS[request.param] - flags
-    if missing:
-        pytest.skip(f"this processor has no {', '.join(sorted(missing))}")
-    if not build.place(request.param).is_file():
-        pytest.skip(f"the operators for {request.param} are not built")
-    opened = library.open_library(request.param)
-    assert isinstance(opened, Operators)
-    return opened
 
 
 def test_every_family_is_tried_here() -> None:
