@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 SLOWER = 2.5  # a step with a chunk, in steps without one
 LEAST = 16  # prompt tokens of a chunk: fewer would read all weights for next to nothing
-TELLING = 64  # prompt tokens from which a step tells all about what one costs; fewer tell less
 NEWEST = 0.25  # weight of the newest measurement
+ODD = 2.0  # a step that took longer than so many times what was expected counts as just that
 
 
 @dataclass
@@ -28,11 +28,20 @@ class Pace:
         """A step that fed `prompt` prompt tokens beside `rows` streams."""
         if not prompt:
             size = rows.bit_length()
-            self._steps[size] = _newer(self._steps.get(size, 0.0), seconds)
-        elif prompt >= LEAST:
-            cost = max(0.0, seconds - (self._step(rows) or 0.0)) / prompt
-            share = NEWEST * min(1.0, prompt / TELLING)
-            self._prompt_token = _newer(self._prompt_token, cost, share=share)
+            self._steps[size] = _newer(self._steps.get(size), seconds)
+        elif not rows:
+            if prompt >= LEAST:
+                self._prompt_token = _newer(self._prompt_token, seconds / prompt)
+        elif self._steps and self._prompt_token:
+            self._correct(seconds, self._nearest(rows), prompt)
+
+    def _correct(self, seconds: float, size: int, prompt: int) -> None:
+        """Both parts of what was expected, each by its share: when something else has the
+        processor both take longer, and their ratio, which the chunk follows, is to stay."""
+        step, chunk = self._steps[size], self._prompt_token * prompt
+        error = NEWEST * (min(ODD, seconds / (step + chunk)) - 1)
+        self._steps[size] *= 1 + error * step / (step + chunk)
+        self._prompt_token *= 1 + error * chunk / (step + chunk)
 
     def chunk(self, rows: int) -> int:
         """Prompt tokens of the next step, beside so many streams."""
@@ -55,11 +64,11 @@ class Pace:
 
     def _step(self, rows: int) -> float | None:
         """Seconds of a step without a chunk: as measured with the nearest number of rows."""
-        if not rows or not self._steps:
-            return None
-        size = rows.bit_length()
-        return self._steps[min(self._steps, key=lambda known: abs(known - size))]
+        return self._steps[self._nearest(rows)] if rows and self._steps else None
+
+    def _nearest(self, rows: int) -> int:
+        return min(self._steps, key=lambda known: abs(known - rows.bit_length()))
 
 
-def _newer(known: float, seen: float, *, share: float = NEWEST) -> float:
-    return known + share * (seen - known) if known else seen
+def _newer(known: float | None, seen: float) -> float:
+    return known + NEWEST * (min(seen, ODD * known) - known) if known else seen

@@ -26,7 +26,7 @@ def test_what_was_not_measured_bounds_nothing() -> None:
     assert 512 == Pace(512).chunk(3)
 
 
-@pytest.mark.parametrize(("token_s", "expected"), [(1.0, LEAST), (1e-6, 512), (0.0, 512)])
+@pytest.mark.parametrize(("token_s", "expected"), [(1.0, LEAST), (1e-6, 512)])
 def test_a_chunk_has_bounds(token_s: float, expected: int) -> None:
     assert expected == measured(step_s=0.02, token_s=token_s).chunk(1)
 
@@ -38,28 +38,56 @@ def test_the_nearest_number_of_streams_is_gone_by() -> None:
     assert (30, 30, 150, 150) == tuple(map(pace.chunk, (1, 3, 17, 64)))
 
 
-def test_the_streams_beside_a_chunk_are_not_counted_as_its_cost() -> None:
-    pace = Pace(512)
-    pace.record(seconds=0.02, rows=1, prompt=0)
-    pace.record(seconds=0.12, rows=1, prompt=100)
+def test_a_step_with_a_chunk_that_took_as_long_as_expected_changes_nothing() -> None:
+    pace = measured(step_s=0.02, token_s=0.001)
+    pace.record(seconds=0.05, rows=1, prompt=30)
 
     assert 30 == pace.chunk(1)
 
 
-def test_a_small_chunk_tells_a_little() -> None:
-    pace = measured(step_s=0.02, token_s=0.001)
-    pace.record(seconds=0.02 + 0.002 * LEAST, rows=1, prompt=LEAST)
-
-    assert 28 == pace.chunk(1)
-
-
-def test_small_chunks_alone_correct_a_cost_that_was_wrong() -> None:
+def test_a_cost_that_was_wrong_is_corrected_by_steps_with_chunks_and_without() -> None:
     pace = measured(step_s=0.02, token_s=1.0)
     assert LEAST == pace.chunk(1)
-    for _ in range(200):
+    for _ in range(100):
         pace.record(seconds=0.02 + 0.001 * pace.chunk(1), rows=1, prompt=pace.chunk(1))
+        pace.record(seconds=0.02, rows=1, prompt=0)
 
-    assert 29 <= pace.chunk(1) <= 30
+    assert 29 <= pace.chunk(1) <= 31
+
+
+def test_whoever_takes_half_of_the_processor_leaves_chunks_as_they_are() -> None:
+    """All takes longer then, also as compared with the step."""
+    pace = measured(step_s=0.1, token_s=0.001, rows=64)
+    for _ in range(100):
+        pace.record(seconds=2 * (0.1 + 0.001 * pace.chunk(64)), rows=64, prompt=pace.chunk(64))
+
+    assert 100 <= pace.chunk(64) <= 150
+
+
+def test_steps_that_grew_longer_than_when_they_were_alone_do_not_starve_prompts() -> None:
+    """Contexts grow, and prompts may be in every step meanwhile."""
+    pace = measured(step_s=0.1, token_s=0.001, rows=64)
+    for _ in range(100):
+        pace.record(seconds=0.16 + 0.001 * pace.chunk(64), rows=64, prompt=pace.chunk(64))
+
+    assert 100 <= pace.chunk(64)
+
+
+def test_one_that_stood_still_counts_as_twice_as_long() -> None:
+    pace = measured(step_s=0.02, token_s=0.001)
+    pace.record(seconds=60, rows=1, prompt=0)
+    alone = pace.chunk(1)
+    pace.record(seconds=60, rows=1, prompt=alone)
+
+    assert 37 == alone
+    assert 30 <= pace.chunk(1) <= 37
+
+
+def test_a_chunk_beside_streams_tells_nothing_before_both_are_known() -> None:
+    pace = Pace(512)
+    pace.record(seconds=1.0, rows=1, prompt=64)
+
+    assert 512 == pace.chunk(1)
 
 
 def test_newer_measurements_count_more_and_one_odd_one_little() -> None:

@@ -30,13 +30,14 @@ struct Tile {
 constexpr int KEYS = 256;  // keys of one stretch
 
 // `ahead` are the keys, or values, that are read next: blocks lie anywhere in memory, so that only
-// who reads the block table can ask for them in time.
+// who reads the block table can ask for them in time. Asked for into the second cache: the first has
+// room for too few requests at once.
 template <int R, typename T>
 static inline void score16(const T* keys, int width, const float* q, float* to, const T* ahead) {
     Floats even[R] = {}, odd[R] = {};
     for (int d = 0; d < width; d += 2) {  // two chains hide the latency of the sums
-        __builtin_prefetch(ahead + d * LANES);
-        __builtin_prefetch(ahead + (d + 1) * LANES);
+        __builtin_prefetch(ahead + d * LANES, 0, 2);
+        __builtin_prefetch(ahead + (d + 1) * LANES, 0, 2);
         Floats k0 = load(keys + d * LANES), k1 = load(keys + (d + 1) * LANES);
         for (int r = 0; r < R; r++) {
             even[r] += k0 * q[r * width + d];
@@ -46,19 +47,32 @@ static inline void score16(const T* keys, int width, const float* q, float* to, 
     for (int r = 0; r < R; r++) store(to + r * KEYS, even[r] + odd[r]);
 }
 
+// C vectors of each value row at a time: with few queries more sums are under way at once.
+template <int R, int C, typename T>
+static inline void add_columns(const T* values, int width, int count, const float* weights,
+                               float* out, const T* ahead) {
+    Floats acc[R][C];
+    for (int r = 0; r < R; r++)
+        for (int c = 0; c < C; c++) acc[r][c] = load(out + r * width + c * LANES);
+    for (int t = 0; t < count; t++)
+        for (int c = 0; c < C; c++) {
+            Floats v = load(values + t * width + c * LANES);
+            __builtin_prefetch(ahead + t * width + c * LANES, 0, 2);
+            for (int r = 0; r < R; r++) acc[r][c] += v * weights[r * KEYS + t];
+        }
+    for (int r = 0; r < R; r++)
+        for (int c = 0; c < C; c++) store(out + r * width + c * LANES, acc[r][c]);
+}
+
 template <int R, typename T>
 static inline void add_values(const T* values, int width, int count, const float* weights,
                               float* out, const T* ahead) {
-    for (int d = 0; d < width; d += LANES) {
-        Floats acc[R];
-        for (int r = 0; r < R; r++) acc[r] = load(out + r * width + d);
-        for (int t = 0; t < count; t++) {
-            Floats v = load(values + t * width + d);
-            __builtin_prefetch(ahead + t * width + d);
-            for (int r = 0; r < R; r++) acc[r] += v * weights[r * KEYS + t];
-        }
-        for (int r = 0; r < R; r++) store(out + r * width + d, acc[r]);
-    }
+    constexpr int C = R * 4 <= ROWS ? 4 : R * 2 <= ROWS ? 2 : 1;
+    int d = 0;
+    for (; d + C * LANES <= width; d += C * LANES)
+        add_columns<R, C>(values + d, width, count, weights, out + d, ahead + d);
+    for (; d < width; d += LANES)
+        add_columns<R, 1>(values + d, width, count, weights, out + d, ahead + d);
 }
 
 // A row's scores of one stretch become weights; returns by what earlier sums shrink.
