@@ -6,14 +6,13 @@ the ways to compute take turns, and what is told are medians. No HTTP: that is `
 
 import argparse
 import ctypes
-import os
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,98 +21,23 @@ import numpy as np
 import torch
 
 from benchmarks.engine_report import Figure, write_page
-from benchmarks.machine import processors
 from benchmarks.random_model import random_model
-from r3mes.engine.checkpoint import read_checkpoint
-from r3mes.engine.load import LoadedModel, load_model
-from r3mes.engine.loop import Engine
-from r3mes.engine.messages import Delivery, SamplingParams, Submit
+from benchmarks.step_profile import profile
+from benchmarks.subject import Subject, load
 from r3mes.engine.native.library import Memory, Operators, operators
 from r3mes.engine.native.packing import BYTES
-from r3mes.engine.pace import Pace
-from r3mes.engine.warm import Warmer
-from r3mes.settings import EngineSettings, ModelSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "engine-figures.md"
 BUSY = "while True: pass"
 MIB = 1 << 20
-
-
-@dataclass
-class Subject:
-    """A loaded model and an engine on it, with the times of its tokens."""
-
-    loaded: LoadedModel
-    settings: EngineSettings
-    pace: Pace
-    arrivals: dict[int, list[float]] = field(default_factory=dict)
-    inside: float = 0.0  # seconds spent in forward passes
-
-    def __post_init__(self) -> None:
-        plain = self.loaded.runner.forward.logits
-
-        def timed(*given: Any) -> Any:
-            began = time.perf_counter()
-            logits = plain(*given)
-            self.inside += time.perf_counter() - began
-            return logits
-
-        self.loaded.runner.forward.logits = timed  # type: ignore[assignment, method-assign]
-        self.engine = Engine(
-            self.loaded.runner,
-            model=self.loaded.info,
-            settings=self.settings,
-            clock=time.monotonic,
-            deliver=self._take,
-            on_step=lambda step: None,
-            pace=self.pace,
-        )
-
-    def _take(self, _: str, delivery: Delivery) -> None:
-        now = time.perf_counter()
-        for update in delivery.updates:
-            self.arrivals.setdefault(update.stream, []).extend([now] * len(update.ids))
-
-    def submit(self, stream: int, prompt: list[int], *, tokens: int) -> None:
-        params = SamplingParams(temperature=0.0, max_tokens=tokens, ignore_eos=True)
-        self.arrivals[stream] = []
-        self.engine.submit("w", Submit(stream, f"r{stream}", prompt, params, None))
-
-    def finish(self) -> None:
-        while self.engine.busy:
-            self.engine.step()
-
-    def clear(self, streams: int) -> None:
-        self.engine.abort("w", list(range(streams)))
-        self.finish()
-
-
-def load(*, runner: str = "auto", weights: str = "auto", kv: str = "auto") -> Subject:
-    folder = random_model("135m")
-    settings = EngineSettings(
-        threads=processors(),
-        prompt_lookup=False,
-        runner=runner,
-        kv_dtype=kv,
-    )
-    loaded = load_model(
-        ModelSettings(source=str(folder), device="cpu", weights=weights),
-        settings,
-        checkpoint=read_checkpoint(folder),
-        progress=lambda share, detail: None,
-        accepted=lambda path: None,
-    )
-    pace = Pace(settings.chunk_tokens, slower=float("inf"))
-    Warmer(
-        loaded.runner,
-        loaded.info,
-        settings,
-        progress=lambda share, detail: None,
-        on_step=lambda step: None,
-        pace=pace,
-    ).run()
-    pace.slower = Pace(1).slower
-    return Subject(loaded, settings, pace)
+PROFILED = (1, 16, 64)  # streams
+# How weights and cache are kept, and at how many streams that is measured.
+WAYS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+    "float32": ({"weights": "float32"}, (1, 4, 16, 64)),
+    "bfloat16": ({"weights": "bfloat16"}, (1, 16)),
+    "int8": ({"weights": "int8"}, (1, 16, 64)),
+    "float32, KV float16": ({"weights": "float32", "kv": "float16"}, (16, 64)),
+}
 
 
 def ids(count: int, dice: random.Random) -> list[int]:
@@ -240,8 +164,6 @@ def main() -> None:
     found = operators()
     if not isinstance(found, Operators):
         sys.exit(found.reason)
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    torch.set_num_threads(processors())
     rounds = [one_round(found, number) for number in range(1 if asked.quick else asked.rounds)]
     write_page(asked.page, rounds)
     sys.stdout.write(asked.page.read_text())
@@ -254,37 +176,41 @@ def one_round(found: Operators, number: int) -> dict[str, Figure]:
         "read bandwidth, GB/s": read_bandwidth(found) / 1e9,
         "2048^3 product, GFLOP/s": gemm_rate() / 1e9,
     }
-    ways: dict[str, dict[str, str]] = {
-        "float32": {"weights": "float32"},
-        "bfloat16": {"weights": "bfloat16"},
-        "int8": {"weights": "int8"},
-        "float32, KV float16": {"weights": "float32", "kv": "float16"},
-    }
-    for name in ways if number % 2 == 0 else reversed(ways):
-        figures |= of_way(name, load(**ways[name]))
+    for name in WAYS if number % 2 == 0 else reversed(WAYS):
+        figures |= of_way(name)
     figures |= of_paths()
     for name, value in figures.items():
         say(f"  {name}: {value:.3f}")
     return figures
 
 
-def of_way(name: str, it: Subject) -> dict[str, Figure]:
+def of_way(name: str) -> dict[str, Figure]:
+    settings, levels = WAYS[name]
+    it = load(random_model("135m"), **settings)
     figures: dict[str, Figure] = {}
-    for streams in (1, 4, 16, 64):
+    for streams in levels:
         seen = decode(it, streams)
         figures[f"{name}: step at {streams}, ms"] = seen.step_ms
         if name == "float32":
             figures[f"outside the forward pass at {streams}"] = seen.outside
             figures[f"unused KV positions at {streams}"] = seen.unused
     figures[f"{name}: prefill, tokens/s"] = prefill_rate(it)
-    if name == "float32":
-        elements = weight_elements(it)
-        figures["bytes of weights a step"] = elements * BYTES[0]
-        layers = elements - it.loaded.info.vocab_size * 576
-        figures["GFLOP a prompt token"] = 2 * layers / 1e9
-        figures["cached prompt : cold, first token"] = prefix_share(it)
-        figures["longest gap beside 2,000 tokens, in steady ones"] = longest_gap(it)
-        figures["rate beside a busy thread : undisturbed"] = disturbed_share(it)
+    return figures | of_float32(it) if name == "float32" else figures
+
+
+def of_float32(it: Subject) -> dict[str, Figure]:
+    elements = weight_elements(it)
+    layers = elements - it.loaded.info.vocab_size * 576
+    figures = {
+        "bytes of weights a step": elements * BYTES[0],
+        "GFLOP a prompt token": 2 * layers / 1e9,
+        "cached prompt : cold, first token": prefix_share(it),
+        "longest gap beside 2,000 tokens, in steady ones": longest_gap(it),
+        "rate beside a busy thread : undisturbed": disturbed_share(it),
+    }
+    for streams in PROFILED:
+        for part, spent in profile(it.whole_step, streams).items():
+            figures[f"profile at {streams}: {part}, ms"] = spent
     return figures
 
 
@@ -292,13 +218,15 @@ def of_paths() -> dict[str, Figure]:
     """The same model through its modules, with our operators in them and without."""
     from r3mes.engine.native import families
 
+    folder = random_model("135m")
     known, families.FAMILIES = families.FAMILIES, {}
     try:
-        swapped = load(weights="float32")
+        swapped = load(folder, weights="float32", warm=False)
     finally:
         families.FAMILIES = known
     figures = {"operators in modules: step at 16, ms": decode(swapped, 16).step_ms}
-    figures["torch alone: step at 16, ms"] = decode(load(runner="portable"), 16, steps=10).step_ms
+    alone = load(folder, runner="portable", warm=False)
+    figures["torch alone: step at 16, ms"] = decode(alone, 16, steps=10).step_ms
     return figures
 
 

@@ -12,6 +12,7 @@ from benchmarks.comparison_report import commit
 from benchmarks.machine import describe_machine
 
 Figure = float
+PROFILE = "profile at "
 Figures = Mapping[str, Figure]
 
 
@@ -126,15 +127,38 @@ def write_page(page: Path, rounds: Sequence[Figures]) -> None:
         "|---|---|---|---|",
         *(goal.verdict(medians) for goal in GOALS),
         "",
+        "Where a step's time goes, float32, ms; each part asked for by itself:",
+        "",
+        *profile_table(medians),
+        "",
         "| figure | median | each round |",
         "|---|---|---|",
         *(
             f"| {name} | {shown(value)} | {', '.join(shown(one[name]) for one in rounds)} |"
             for name, value in medians.items()
+            if not name.startswith(PROFILE)
         ),
         "",
     ]
     page.write_text("\n".join(lines))
+
+
+def profile_table(medians: Figures) -> list[str]:
+    """A column for each number of streams."""
+    cells: dict[str, dict[str, float]] = {}
+    for name, value in medians.items():
+        if name.startswith(PROFILE):
+            streams, _, part = name.removeprefix(PROFILE).partition(": ")
+            cells.setdefault(part.removesuffix(", ms"), {})[streams] = value
+    columns = list(next(iter(cells.values())))
+    return [
+        "| part | " + " | ".join(f"{streams} streams" for streams in columns) + " |",
+        "|---|" + "---|" * len(columns),
+        *(
+            f"| {part} | " + " | ".join(f"{row[streams]:.1f}" for streams in columns) + " |"
+            for part, row in cells.items()
+        ),
+    ]
 
 
 def shown(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Writes a Llama-shaped checkpoint as GGUF, in f32 or q8_0, for servers that read only that."""
+"""Writes a checkpoint of Llama, Qwen2 or Qwen3 as GGUF, in f32 or q8_0: some read only that."""
 
 import json
 from collections.abc import Iterator
@@ -13,6 +13,11 @@ NAMES = {
     "self_attn.k_proj.weight": "attn_k.weight",
     "self_attn.v_proj.weight": "attn_v.weight",
     "self_attn.o_proj.weight": "attn_output.weight",
+    "self_attn.q_proj.bias": "attn_q.bias",
+    "self_attn.k_proj.bias": "attn_k.bias",
+    "self_attn.v_proj.bias": "attn_v.bias",
+    "self_attn.q_norm.weight": "attn_q_norm.weight",
+    "self_attn.k_norm.weight": "attn_k_norm.weight",
     "mlp.gate_proj.weight": "ffn_gate.weight",
     "mlp.up_proj.weight": "ffn_up.weight",
     "mlp.down_proj.weight": "ffn_down.weight",
@@ -37,7 +42,7 @@ def write(model: Path, file: Path, kind: Kind) -> None:
     types = {"f32": gguf.LlamaFileType.ALL_F32, "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}
 
     config = json.loads((model / "config.json").read_text())
-    writer = gguf.GGUFWriter(file, "llama")
+    writer = gguf.GGUFWriter(file, config["model_type"])
     describe(writer, config)
     describe_tokenizer(writer, config, json.loads((model / "tokenizer.json").read_text()))
     writer.add_file_type(types[kind])
@@ -55,7 +60,8 @@ def write(model: Path, file: Path, kind: Kind) -> None:
 def describe(writer: Any, config: dict[str, Any]) -> None:
     heads = config["num_attention_heads"]
     rope = config.get("rope_parameters") or config
-    writer.add_name("random-llama")
+    width = config.get("head_dim") or config["hidden_size"] // heads
+    writer.add_name("random")
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
@@ -63,7 +69,9 @@ def describe(writer: Any, config: dict[str, Any]) -> None:
     writer.add_head_count(heads)
     writer.add_head_count_kv(config["num_key_value_heads"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_dimension_count(config["hidden_size"] // heads)
+    writer.add_rope_dimension_count(width)
+    writer.add_key_length(width)
+    writer.add_value_length(width)
     writer.add_rope_freq_base(rope.get("rope_theta", 10000.0))
     writer.add_vocab_size(config["vocab_size"])
 
@@ -99,14 +107,16 @@ def tensors(model: Path, config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "output.weight", weights["lm_head.weight"]
     for layer in range(config["num_hidden_layers"]):
         for source, name in NAMES.items():
-            tensor = weights[f"model.layers.{layer}.{source}"]
-            if name in HEADS:
+            tensor = weights.get(f"model.layers.{layer}.{source}")
+            if tensor is None:
+                continue
+            if name in HEADS and config["model_type"] == "llama":
                 tensor = interleave(tensor, config[HEADS[name]])
             yield f"blk.{layer}.{name}", tensor
 
 
 def interleave(weight: Any, heads: int) -> Any:
-    """Rotary pairs: a half apart in safetensors, neighbours in GGUF."""
+    """Rotary pairs: a half apart in safetensors, neighbours in the GGUF of a Llama."""
     rows, columns = weight.shape
     halves = weight.reshape(heads, 2, rows // heads // 2, columns)
     return halves.swapaxes(1, 2).reshape(rows, columns)

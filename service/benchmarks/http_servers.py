@@ -11,8 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,9 +21,10 @@ from statistics import median
 import uvloop
 
 from benchmarks.http_apps import EVENTS
-from benchmarks.http_load import BODY, echo_speed, stream_speed
+from benchmarks.http_load import BODY, ECHO, OUR_STREAM, STREAM, echo_speed, stream_speed
 from benchmarks.machine import describe_machine
 from benchmarks.servers import free_port, say, stop, wait_ready
+from r3mes import __version__
 
 OTHERS = Path(__file__).parent / "http_others"
 RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks"
@@ -34,14 +35,22 @@ class Peer:
     name: str
     package: str | None  # whose version is shown
     command: Callable[[int], list[str]]
+    echo: bytes = ECHO
+    stream: bytes = STREAM
+    ready: str = "/sse"
+    api: str = ""  # word in the command line of the child that speaks HTTP, if it is a child
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Speed:
+    """`events_per_core_s` are those of a second that the process which speaks HTTP computes."""
+
     requests_per_s: float
     p50_ms: float
     p99_ms: float
     events_per_s: float
+    events_per_core_s: float
 
 
 def uvicorn(app: str, *, factory: bool = True) -> Callable[[int], list[str]]:
@@ -77,6 +86,24 @@ def go_program() -> str:
     return str(program)
 
 
+def ours(port: int) -> list[str]:
+    return [sys.executable, "-m", "r3mes", "replica", "--port", str(port)]
+
+
+OURS = Peer(
+    name=f"R3MES {__version__}",
+    package=None,
+    command=ours,
+    echo=b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n",
+    stream=OUR_STREAM,
+    ready="/readyz",
+    api="r3mes.replica.web",
+    environment={
+        "R3MES_ENGINE__RUNNER": "fake",
+        "R3MES_ENGINE__MAX_BATCH": "256",
+        "R3MES_TELEMETRY__LOG_LEVEL": "warning",
+    },
+)
 PYTHON_PEERS = (
     Peer("bare ASGI on uvicorn", "uvicorn", uvicorn("asgi", factory=False)),
     Peer("Starlette", "starlette", uvicorn("starlette")),
@@ -88,7 +115,7 @@ PYTHON_PEERS = (
 
 
 def find_peers() -> tuple[list[Peer], list[str]]:
-    peers, missing = [], []
+    peers, missing = [OURS], []
     for peer in PYTHON_PEERS:
         try:
             shown = f"{peer.name} {version(str(peer.package))}"
@@ -115,15 +142,25 @@ def said(*command: str) -> str:
 def measure(peer: Peer, asked: argparse.Namespace) -> Speed:
     port = free_port()
     command = ["taskset", "-c", asked.server_cpu, *peer.command(port)]
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **peer.environment},
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
     try:
-        wait_ready(process, f"http://127.0.0.1:{port}/sse")
+        wait_ready(process, f"http://127.0.0.1:{port}{peer.ready}")
+        below = children_of(process.pid, peer.api)
+        api = below if peer.api else [process.pid, *below]
 
-        async def drive() -> tuple[list[float], float]:
-            times = await echo_speed(port, connections=asked.connections, seconds=asked.seconds)
-            return times, await stream_speed(port, streams=asked.streams)
+        async def drive() -> tuple[list[float], float, float]:
+            many, seconds, streams = asked.connections, asked.seconds, asked.streams
+            times = await echo_speed(port, connections=many, seconds=seconds, asked=peer.echo)
+            before = sum(map(computed_s, api))
+            rate = await stream_speed(port, streams=streams, asked=peer.stream)
+            return times, rate, streams * EVENTS / (sum(map(computed_s, api)) - before)
 
-        times, events = uvloop.run(drive())
+        times, events, per_core = uvloop.run(drive())
     finally:
         stop(process)
     ordered = sorted(times)
@@ -132,7 +169,25 @@ def measure(peer: Peer, asked: argparse.Namespace) -> Speed:
         p50_ms=median(ordered) * 1000,
         p99_ms=ordered[int(len(ordered) * 0.99)] * 1000,
         events_per_s=events,
+        events_per_core_s=per_core,
     )
+
+
+def children_of(parent: int, word: str) -> list[int]:
+    """The processes below `parent` whose command line has the word; all, if it is empty."""
+    found = []
+    for children in Path(f"/proc/{parent}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            if word.encode() in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+            found += children_of(child, word)
+    return found
+
+
+def computed_s(process: int) -> float:
+    """Seconds that a processor has worked for it."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -167,20 +222,23 @@ def write(asked: argparse.Namespace, speeds: dict[str, list[Speed]], missing: li
         "medians [lowest - highest].",
         f"Echo: {asked.connections} connections, a chat request of {len(BODY)} bytes parsed, "
         "a small object back.",
-        f"SSE: {asked.streams} streams of {EVENTS} events, each encoded and sent on its own.",
+        f"SSE: {asked.streams} streams of {EVENTS} events, each encoded and sent on its own; "
+        "a core's second is one of the process that speaks HTTP.",
+        "R3MES makes up its tokens in another process, which shares that processor; "
+        "its echo is GET /v1/models.",
         f"Machine: {describe_machine()}.",
         f"Taken {datetime.now(UTC).isoformat(timespec='seconds')} by "
         "`python -m benchmarks.http_servers`.",
         "",
-        "| server | echo, requests/s | p50 / p99, ms | SSE, events/s |",
-        "|---|---|---|---|",
+        "| server | echo, requests/s | p50 / p99, ms | SSE, events/s | in a core's second |",
+        "|---|---|---|---|---|",
     ]
     for name, rounds in speeds.items():
         times = f"{median(r.p50_ms for r in rounds):.1f} / {median(r.p99_ms for r in rounds):.0f}"
         requests = spread([r.requests_per_s for r in rounds])
-        lines.append(
-            f"| {name} | {requests} | {times} | {spread([r.events_per_s for r in rounds])} |"
-        )
+        events = spread([r.events_per_s for r in rounds])
+        per_core = spread([r.events_per_core_s for r in rounds])
+        lines.append(f"| {name} | {requests} | {times} | {events} | {per_core} |")
     lines += ["", *(f"- Left out: {reason}." for reason in missing)]
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text("\n".join(lines).rstrip() + "\n")

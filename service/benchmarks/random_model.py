@@ -11,8 +11,9 @@ import sysconfig
 from pathlib import Path
 from typing import Any, Literal
 
-Size = Literal["135m", "5m"]
-SHAPES: dict[Size, dict[str, int]] = {
+Size = Literal["135m", "360m", "qwen2.5-0.5b", "qwen3-0.6b", "5m"]
+# Of SmolLM2-135M and -360M, Qwen2.5-0.5B, Qwen3-0.6B, and a small one for tries.
+SHAPES: dict[Size, dict[str, Any]] = {
     "135m": {
         "hidden_size": 576,
         "num_hidden_layers": 30,
@@ -20,6 +21,33 @@ SHAPES: dict[Size, dict[str, int]] = {
         "num_key_value_heads": 3,
         "intermediate_size": 1536,
         "vocab_size": 49152,
+    },
+    "360m": {
+        "hidden_size": 960,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 15,
+        "num_key_value_heads": 5,
+        "intermediate_size": 2560,
+        "vocab_size": 49152,
+    },
+    "qwen2.5-0.5b": {
+        "model_type": "qwen2",
+        "hidden_size": 896,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+        "intermediate_size": 4864,
+        "vocab_size": 151936,
+    },
+    "qwen3-0.6b": {
+        "model_type": "qwen3",
+        "hidden_size": 1024,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "intermediate_size": 3072,
+        "vocab_size": 151936,
     },
     "5m": {
         "hidden_size": 192,
@@ -45,7 +73,7 @@ def cache() -> Path:
 
 def random_model(size: Size) -> Path:
     """The folder of the checkpoint; made on the first call, whole or not at all."""
-    folder = cache() / f"random-llama-{size}"
+    folder = cache() / f"random-{size}"
     if not folder.is_dir():
         unfinished = folder.with_suffix(f".{os.getpid()}")
         make(unfinished, SHAPES[size])
@@ -54,13 +82,13 @@ def random_model(size: Size) -> Path:
     return folder
 
 
-def make(folder: Path, shape: dict[str, int]) -> None:
+def make(folder: Path, shape: dict[str, Any]) -> None:
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
     torch.manual_seed(0)
-    config = LlamaConfig(
-        **shape,
+    config = AutoConfig.for_model(
+        **{"model_type": "llama", **shape},
         max_position_embeddings=8192,
         tie_word_embeddings=True,
         rms_norm_eps=1e-5,
@@ -68,7 +96,9 @@ def make(folder: Path, shape: dict[str, int]) -> None:
         eos_token_id=2,
         pad_token_id=0,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = AutoModelForCausalLM.from_config(config)
+    shake_biases(model)
+    model.save_pretrained(folder)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=make_tokenizer(shape["vocab_size"]),
         bos_token=SPECIAL[0],
@@ -77,6 +107,13 @@ def make(folder: Path, shape: dict[str, int]) -> None:
     )
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
+
+
+def shake_biases(model: Any) -> None:
+    """They begin as zeros, which would hide that somebody leaves them out."""
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):
+            parameter.data.normal_(std=0.02)
 
 
 def make_tokenizer(vocabulary: int) -> Any:

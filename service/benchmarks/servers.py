@@ -48,7 +48,7 @@ class Missing:
     reason: str
 
 
-def ours(model: Path, *, threads: int, weights: str = "float32") -> Server:
+def ours(model: Path, *, threads: int, most: int = 64, weights: str = "float32") -> Server:
     """Without drafts: random weights soon repeat themselves, which trained ones seldom do."""
     command = (sys.executable, "-m", "r3mes", "replica", "--model", str(model))
     return Server(
@@ -61,6 +61,17 @@ def ours(model: Path, *, threads: int, weights: str = "float32") -> Server:
             "R3MES_ENGINE__THREADS": str(threads),
             "R3MES_ENGINE__PROMPT_LOOKUP": "false",
         },
+        most=most,
+    )
+
+
+def bundled() -> Server:
+    """With nothing but defaults."""
+    return Server(
+        name=OURS,
+        version=__version__,
+        command=(sys.executable, "-m", "r3mes", "replica"),
+        ready="/readyz",
     )
 
 
@@ -79,6 +90,7 @@ def llama_server(
         version=next(iter((said.stderr or said.stdout).splitlines()), "unknown").strip(),
         command=(program, "-m", str(gguf_of(model, kind)), *slots),
         ready="/health",
+        most=streams,
     )
 
 
@@ -94,6 +106,7 @@ def vllm_cpu(model: Path, *, threads: int, streams: int) -> Server | Missing:
         command=(program, "serve", str(model), *kind, "--no-enable-prefix-caching"),
         ready="/health",
         model=str(model),
+        most=streams,
         environment={
             "VLLM_CPU_OMP_THREADS_BIND": f"0-{threads - 1}",
             "VLLM_CPU_KVCACHE_SPACE": "4",

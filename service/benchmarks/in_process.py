@@ -1,0 +1,44 @@
+"""The engine without HTTP: the same requests that servers get, at as many streams."""
+
+import multiprocessing
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from r3mes.bench.caller import Outcome
+
+Wanted = tuple[list[int], int]  # ids of the prompt, and tokens of the answer
+
+
+def answer(model: Path, requests: Sequence[Wanted], *, streams: int) -> list[Outcome]:
+    """In a process of its own, so that nothing of it is left here."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(run, model, list(requests), streams).result()
+
+
+def run(model: Path, requests: list[Wanted], streams: int) -> list[Outcome]:
+    from benchmarks.subject import load
+
+    it = load(model, weights="float32")
+    waiting, running = list(range(len(requests))), set[int]()
+    started: dict[int, float] = {}
+    while waiting or running:
+        while waiting and len(running) < streams:
+            number = waiting.pop(0)
+            ids, tokens = requests[number]
+            started[number] = time.perf_counter()
+            it.submit(number, ids, tokens=tokens)
+            running.add(number)
+        it.engine.step()
+        running = {number for number in running if len(it.arrivals[number]) < requests[number][1]}
+    return [
+        Outcome(
+            started=started[number],
+            ended=it.arrivals[number][-1],
+            arrivals=tuple(it.arrivals[number]),
+            prompt_tokens=len(ids),
+            output_tokens=tokens,
+        )
+        for number, (ids, tokens) in enumerate(requests)
+    ]
