@@ -38,7 +38,9 @@ class Forward(Protocol):
     """Owns the weights and the KV cache. `num_blocks` of that may be in block tables.
 
     `ahead` tells that `logits` does not wait for what it computes, and that rows may follow those
-    of the batch launched before.
+    of the batch launched before. It had better not read what lies past a row's last position: of a
+    sequence that ends while its batch is in flight, blocks may have another owner before they are
+    cleaned.
     """
 
     num_blocks: int

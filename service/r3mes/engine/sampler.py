@@ -11,8 +11,7 @@ Temperature 0 takes the most likely token.
 Asks no tensor for a value, but for one early exit on a CPU: the host never waits for the device.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,7 @@ from torch import Tensor
 from r3mes.engine.forward import NOT_FINITE
 from r3mes.engine.messages import SamplingParams
 from r3mes.engine.runner import Sample
-from r3mes.engine.transfer import to_device
+from r3mes.engine.transfer import Numbers, to_device
 
 BLOCK = 256  # tokens summed together before the search descends to single ones
 LOOKS = (128, 4096)  # most nuclei are smaller than the first; sorting more is slow
@@ -74,23 +73,21 @@ def shape_line(line: Tensor, wish: Sample, eos: Sequence[int]) -> bool:
     params = wish.params
     penalties = params.presence_penalty or params.frequency_penalty
     if params.logit_bias:
-        _add(line, params.logit_bias)
+        _add(line, list(params.logit_bias), list(params.logit_bias.values()))
     if params.repetition_penalty != 1.0:
         ids = torch.cat([_ids(wish.prompt, line), _ids(wish.output, line)])
         old, factor = line[ids], params.repetition_penalty
         line[ids] = torch.where(old < 0, old * factor, old / factor)
     if wish.output and penalties:
-        steps = Counter(wish.output).items()
-        each, more = params.presence_penalty, params.frequency_penalty
-        _add(line, {token: -(each + more * count) for token, count in steps})
+        seen, counts = np.unique(wish.output, return_counts=True)
+        _add(line, seen, -(params.presence_penalty + params.frequency_penalty * counts))
     if wish.early:
         line.index_fill_(0, _ids(stop_ids(params, eos), line), NEVER)
     return bool(params.logit_bias or params.counts_output or wish.early)
 
 
-def _add(line: Tensor, changes: Mapping[int, float]) -> None:
-    values = to_device(list(changes.values()), line.dtype, line.device)
-    line.index_add_(0, _ids(list(changes), line), values)
+def _add(line: Tensor, ids: Numbers, values: Numbers) -> None:
+    line.index_add_(0, _ids(ids, line), to_device(values, line.dtype, line.device))
 
 
 def stop_ids(params: SamplingParams, eos: Sequence[int]) -> list[int]:
@@ -98,7 +95,7 @@ def stop_ids(params: SamplingParams, eos: Sequence[int]) -> list[int]:
     return [*params.stop_token_ids, *(() if params.ignore_eos else eos)]
 
 
-def _ids(ids: Sequence[int], like: Tensor) -> Tensor:
+def _ids(ids: Numbers, like: Tensor) -> Tensor:
     return to_device(ids, torch.int64, like.device)
 
 

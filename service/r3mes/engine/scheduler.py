@@ -67,8 +67,8 @@ class Scheduler:
             budget -= plan[newest]
             self._grow(newest, plan[newest])
         for sequence in plan:  # the last, of what nobody else needs
-            if sequence.decoding:
-                plan[sequence] += self._add_drafts(sequence, draft(sequence))
+            if sequence.decoding and (drafts := draft(sequence)):
+                plan[sequence] += self._add_drafts(sequence, drafts)
         self.chunks += sum(count < sequence.missing for sequence, count in plan.items())
         return plan
 

@@ -52,8 +52,9 @@ class Sequence:
     def waits(self) -> bool:
         """Nothing can be computed before the id in flight is known: it is the last one, or which
         it is decides about the next."""
-        full = len(self.output) + self.pending >= self.most
-        return bool(self.pending) and (full or self.params.counts_output)
+        if not self.pending:
+            return False
+        return self.params.counts_output or len(self.output) + self.pending >= self.most
 
     @property
     def missing(self) -> int:

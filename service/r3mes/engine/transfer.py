@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+Numbers = Sequence[float] | npt.NDArray[Any]
 
-def to_device(
-    values: Sequence[float] | npt.NDArray[Any], dtype: torch.dtype, device: torch.device
-) -> Tensor:
+
+def to_device(values: Numbers, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The copy goes through pinned memory: from any other, the host would wait for all that the
     device has still to do."""
     tensor = torch.as_tensor(values, dtype=dtype)

@@ -184,7 +184,7 @@ def test_prompt_logprobs_survive_a_preemption_whole(engine: Make, alternatives: 
 
 
 @pytest.mark.parametrize(("head", "length"), [(8, 24), (12, 20)])
-def test_prompt_logprobs_under_way_count_for_who_gives_way(head: int, length: int) -> None:
+def test_the_last_prompt_logprobs_under_way_count_for_who_gives_way(head: int, length: int) -> None:
     fake = FakeEngine(kv_blocks=10, ahead=True)
     fake.submit(1, [1] * 3, max_tokens=30)
     fake.step(head)
@@ -194,6 +194,21 @@ def test_prompt_logprobs_under_way_count_for_who_gives_way(head: int, length: in
     assert fake.engine.stats.preemptions > 0
     first, *_ = fake.ledger.updates["w", 2]
     assert list(range(1, length)) == [each.token for each in first.prompt_logprobs or [] if each]
+
+
+def test_a_chunk_under_way_is_lost_to_who_gives_way() -> None:
+    fake = FakeEngine(kv_blocks=28, block_size=2, ahead=True)
+    fake.submit(1, [1] * 3, max_tokens=30)
+    fake.step()
+    fake.submit(2, list(range(50)), max_tokens=5, prompt_logprobs=0)
+    while not fake.engine.stats.preemptions:
+        fake.step()
+
+    assert [] == fake.ledger.ids(2)
+    fake.finish()
+    first, *_ = fake.ledger.updates["w", 2]
+    assert list(range(1, 50)) == [each.token for each in first.prompt_logprobs or [] if each]
+    assert answer(list(range(50)), 5) == fake.ledger.ids(2)
 
 
 def test_with_no_token_wanted_the_prompt_is_read_and_that_is_all(engine: Make) -> None:
