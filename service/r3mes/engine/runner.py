@@ -9,12 +9,15 @@ from typing import Protocol
 
 from r3mes.engine.messages import Logprob, SamplingParams
 
+UNKNOWN = -1  # stands for a token that was chosen on the device and is not known here yet
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A wish for the token at index `position` of prompt + output.
 
-    `prompt` and `output` are the ids before it (penalties count them); randomness depends on
+    `prompt` and `output` are the ids before it, but for one that is not known yet: penalties count
+    them, so that nothing with penalties follows a row in flight. Randomness depends on
     (params.seed, position) alone. `drafts` are what that token and the next may be: each is
     followed as long as it is what is chosen, so that a step can bring several tokens.
     """
@@ -24,6 +27,11 @@ class Sample:
     prompt: Seq[int]
     output: Seq[int]
     drafts: Seq[int] = ()
+
+    @property
+    def early(self) -> bool:
+        """Is this one of the first `min_tokens`?"""
+        return self.position - len(self.prompt) < self.params.min_tokens
 
     def after(self, count: int) -> "Sample":
         """The wish for the token after so many of the drafts."""
@@ -41,6 +49,8 @@ class Row:
     `start` already hold keys and values. `sample` is None for a prompt chunk that is not the last.
     `prompt_logprobs` asks for the logprobs of the prompt ids that follow each fed position;
     `targets` are those ids: one for each fed position, or one less at the prompt's end.
+    `follows` is the index of a row of the batch launched just before: the token that was chosen
+    there last is the last one fed here, where UNKNOWN holds its place in `tokens`.
     """
 
     tokens: Seq[int]
@@ -49,6 +59,16 @@ class Row:
     sample: Sample | None
     prompt_logprobs: int | None = None
     targets: Seq[int] = ()
+    follows: int | None = None
+
+    @property
+    def drafts(self) -> Seq[int]:
+        return self.sample.drafts if self.sample else ()
+
+    @property
+    def known(self) -> int:
+        """How many of the fed tokens are no drafts."""
+        return len(self.tokens) - len(self.drafts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +87,35 @@ class RowResult:
     error: str | None = None
 
 
+class Flight(Protocol):
+    """A batch under way."""
+
+    def land(self) -> list[RowResult]:
+        """Wait for it; results in the order of the rows. To be called once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """The flight of a batch that was computed within its launch."""
+
+    results: list[RowResult]
+
+    def land(self) -> list[RowResult]:
+        return self.results
+
+
 class Runner(Protocol):
-    """Owns the weights and the KV store. One failing row must not fail the others."""
+    """Owns the weights and the KV store. One failing row must not fail the others.
+
+    `ahead` tells that a batch may be launched while the one before is in flight, and that its rows
+    may follow that one's. Batches are computed, and land, in the order of their launches.
+    """
 
     num_blocks: int
     vocab_size: int
+    ahead: bool
 
-    def run(self, batch: Batch) -> list[RowResult]:
-        """One forward pass; results in the order of the rows."""
+    def launch(self, batch: Batch) -> Flight:
+        """One forward pass."""
         ...
