@@ -34,6 +34,46 @@ static void compare(const char* what, const Numbers& expected, const Numbers& go
     }
 }
 
+// Weights in panels, as packing.py lays them.
+static void pack_floats(const float* w, int n, int k, Kind kind, void* to) {
+    int panels = (n + PANEL - 1) / PANEL;
+    for (int p = 0; p < panels; p++)
+        for (int c = 0; c < PANEL; c++) {
+            int out = p * PANEL + c;
+            for (int i = 0; i < k; i++) {
+                float x = out < n ? w[(size_t)out * k + i] : 0.f;
+                size_t at = ((size_t)p * k + i) * PANEL + c;
+                if (kind == F32) {
+                    ((float*)to)[at] = x;
+                } else {  // to the nearest, ties to even: exact for what was bfloat16 before
+                    uint32_t bits;
+                    std::memcpy(&bits, &x, 4);
+                    ((uint16_t*)to)[at] = uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+                }
+            }
+        }
+}
+
+static void pack_small(const float* w, int n, int k, int group, int8_t* to, float* scales,
+                       int32_t* sums) {
+    int panels = (n + PANEL - 1) / PANEL, padded = panels * PANEL;
+    for (int out = 0; out < padded; out++)
+        for (int g = 0; g < k / group; g++) {
+            const float* from = w + (size_t)out * k + g * group;
+            float high = 0;
+            for (int i = 0; i < group && out < n; i++) high = std::max(high, std::fabs(from[i]));
+            int32_t total = 0;
+            for (int i = 0; i < group; i++) {
+                int q = high > 0 ? (int)std::lrint(from[i] * (127.f / high)) : 0;
+                int at = g * group + i, p = out / PANEL, c = out % PANEL;
+                to[((size_t)p * k + at / 4 * 4) * PANEL + c * 4 + at % 4] = (int8_t)q;
+                total += q;
+            }
+            scales[(size_t)g * padded + out] = high / 127.f;
+            sums[(size_t)g * padded + out] = total;
+        }
+}
+
 // A weight with all that it points to; `plain` is what it stands for.
 struct Packed {
     Numbers plain, bias, scales;
@@ -53,7 +93,10 @@ struct Packed {
         }
         weight = {data.data(), scales.data(), sums.data(), biased ? bias.data() : nullptr,
                   n,           k,             kind,        group};
-        r3mes_pack(plain.data(), &weight);
+        if (kind == INT8)
+            pack_small(plain.data(), n, k, group, (int8_t*)data.data(), scales.data(), sums.data());
+        else
+            pack_floats(plain.data(), n, k, kind, data.data());
     }
 
     static void cut(float& x) {

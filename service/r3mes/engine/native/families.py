@@ -149,7 +149,7 @@ class Builder:
         """Where one part has a bias all have."""
         kind = kind_of(self._wish, parts)
         bias = join(biases) if biases[0] is not None else None  # type: ignore[arg-type]
-        packed = pack(self._found, self._arena, join(parts), kind=kind, bias=bias)
+        packed = pack(self._arena, join(parts), kind=kind, bias=bias)
         self._kept.append(packed)
         self.kinds.add(kind)
         return packed.weight

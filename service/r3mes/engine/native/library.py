@@ -144,7 +144,6 @@ SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
     "r3mes_disband": (None, [c_void_p]),
     "r3mes_memory": (c_void_p, [c_size_t]),
     "r3mes_release": (None, [c_void_p, c_size_t]),
-    "r3mes_pack": (None, [c_void_p, POINTER(Weight)]),
     "r3mes_step": (None, [c_void_p, POINTER(Model), POINTER(Batch), POINTER(Room)]),
     "r3mes_linear": (
         None,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from r3mes.engine.native.library import (
@@ -17,7 +18,6 @@ from r3mes.engine.native.library import (
     LANES,
     PANEL,
     Arena,
-    Operators,
     Weight,
 )
 
@@ -37,7 +37,6 @@ class Packed:
 
 
 def pack(
-    found: Operators,
     arena: Arena,
     matrix: Tensor,
     *,
@@ -47,23 +46,51 @@ def pack(
 ) -> Packed:
     """Pack [n, k]. 8 bits have a scale for each `group` inputs of an output."""
     n, k = matrix.shape
-    plain = matrix.detach().float().contiguous()
     panels = -(-n // PANEL)
     group = group or group_of(k)
     data = arena.take(panels * PANEL * k * BYTES[kind])
     weight = Weight(data=data, n=n, k=k, kind=kind, group=group)
+    scales = torch.zeros(k // group, panels * PANEL)
+    sums = torch.zeros(k // group, panels * PANEL, dtype=torch.int32)
     kept: list[object] = [arena]
     if kind == INT8:
-        scales = torch.zeros(k // group, panels * PANEL)
-        sums = torch.zeros(k // group, panels * PANEL, dtype=torch.int32)
         weight.scales, weight.sums = scales.data_ptr(), sums.data_ptr()
         kept += [scales, sums]
     if bias is not None:
         held = bias.detach().float().contiguous()
         weight.bias = held.data_ptr()
         kept.append(held)
-    found.functions.r3mes_pack(plain.data_ptr(), ctypes.byref(weight))
+    for at in range(0, n, ROWS_AT_ONCE):  # in parts, since each makes copies of its size
+        rows = matrix.detach()[at : at + ROWS_AT_ONCE].float()
+        rows = F.pad(rows, (0, 0, 0, -len(rows) % PANEL))
+        to = data + at * k * BYTES[kind]
+        if kind == INT8:
+            columns = slice(at, at + len(rows))
+            lay_small(rows, group, to, scales[:, columns], sums[:, columns])
+        else:
+            panel = rows.view(-1, PANEL, k).transpose(1, 2)
+            numbers_at(to, panel.shape, torch.float32 if kind == F32 else torch.bfloat16).copy_(
+                panel
+            )
     return Packed(weight, tuple(kept))
+
+
+def lay_small(rows: Tensor, group: int, to: int, scales: Tensor, sums: Tensor) -> None:
+    """In 8 bits, to the nearest of 127 steps of each group's largest, ties to even."""
+    parts = rows.view(len(rows), -1, group)
+    high = parts.abs().amax(dim=-1)
+    steps = torch.where(high > 0, 127 / high, 0.0)
+    small = (parts * steps[..., None]).round_()
+    scales.copy_(high.T / 127)
+    sums.copy_(small.sum(dim=-1).T)
+    quads = small.view(-1, PANEL, rows.shape[1] // 4, 4).transpose(1, 2)
+    numbers_at(to, quads.shape, torch.int8).copy_(quads)
+
+
+def numbers_at(address: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """The arena's memory as a tensor."""
+    raw = (ctypes.c_char * (shape.numel() * dtype.itemsize)).from_address(address)
+    return torch.frombuffer(raw, dtype=dtype).view(shape)
 
 
 def group_of(k: int) -> int:

@@ -122,6 +122,17 @@ static std::vector<int> sequences_of(const Batch& batch) {
     return of;
 }
 
+// A token's key and value into its slot.
+static void keep_token(const Cache& c, const Batch& batch, int sequence, int t, const float* k,
+                       const float* v) {
+    int position = batch.positions[t], offset = position % c.block_size;
+    int block = table_of(batch, sequence)[position / c.block_size];
+    if (c.half)
+        keep<Half>(c, block, offset, k, v);
+    else
+        keep<float>(c, block, offset, k, v);
+}
+
 // One pass, run by every thread of the team; the phases between barriers are the lines of `layer`.
 struct Pass {
     Team& team;
@@ -212,17 +223,12 @@ struct Pass {
         float *k = q + a.query_heads * c.key_width, *v = k + c.heads * c.key_width;
         norm_heads(it.query, q, a.query_heads, c.key_width, it.norm_whole);
         norm_heads(it.key, k, c.heads, c.key_width, it.norm_whole);
-        int position = batch.positions[t], block = position / c.block_size;
         if (it.cosines) {
-            size_t line = (size_t)position * (it.rotary / 2);
+            size_t line = (size_t)batch.positions[t] * (it.rotary / 2);
             turn(q, a.query_heads, c.key_width, it.rotary, it.cosines + line, it.sines + line);
             turn(k, c.heads, c.key_width, it.rotary, it.cosines + line, it.sines + line);
         }
-        int slot = table_of(batch, sequences[t])[block], offset = position % c.block_size;
-        if (c.half)
-            keep<Half>(c, slot, offset, k, v);
-        else
-            keep<float>(c, slot, offset, k, v);
+        keep_token(c, batch, sequences[t], t, k, v);
     }
 
     float* hidden(int t) { return room.hidden + (size_t)t * room.stride; }
@@ -262,14 +268,6 @@ void* r3mes_memory(size_t bytes) {
 }
 void r3mes_release(void* at, size_t bytes) { munmap(at, (bytes + PAGE - 1) / PAGE * PAGE); }
 
-void r3mes_pack(const float* w, Weight* to) {
-    if (to->kind == INT8)
-        pack_small(w, to->n, to->k, to->group, (int8_t*)to->data, (float*)to->scales,
-                   (int32_t*)to->sums);
-    else
-        pack_floats(w, to->n, to->k, (Kind)to->kind, (void*)to->data);
-}
-
 void r3mes_step(Team* team, const Model* model, const Batch* batch, const Room* room) {
     const Attention& a = model->layers->attention;
     std::vector<Tile> tiles = tiles_of(*batch, tokens_together(a.query_heads, a.cache.heads));
@@ -296,14 +294,8 @@ void r3mes_attend(Team* team, const Attention* a, const Batch* batch, const floa
     std::vector<int> sequences = sequences_of(*batch);
     team->run([&](int) {
         team->share(batch->count, 8, [&](int t) {
-            int position = batch->positions[t], offset = position % c.block_size;
-            int slot = table_of(*batch, sequences[t])[position / c.block_size];
-            const float* key = k + (size_t)t * c.heads * c.key_width;
-            const float* value = v + (size_t)t * c.heads * c.value_width;
-            if (c.half)
-                keep<Half>(c, slot, offset, key, value);
-            else
-                keep<float>(c, slot, offset, key, value);
+            keep_token(c, *batch, sequences[t], t, k + (size_t)t * c.heads * c.key_width,
+                       v + (size_t)t * c.heads * c.value_width);
         });
         attend(*team, *a, tiles, q, a->query_heads * c.key_width, out,
                a->query_heads * c.value_width);

@@ -38,7 +38,7 @@ class Linears:
                 self.kinds.add(kind)
 
     def _forward(self, module: nn.Linear, kind: int) -> Any:
-        packed = pack(self._found, self._arena, module.weight, kind=kind, bias=module.bias)
+        packed = pack(self._arena, module.weight, kind=kind, bias=module.bias)
         self._packed.append(packed)  # what the structure points to has to stay
         module.weight = nn.Parameter(torch.empty(0), requires_grad=False)
         n, k = module.out_features, module.in_features
