@@ -52,13 +52,13 @@ class Subject:
     def __post_init__(self) -> None:
         plain = self.loaded.runner.forward.logits
 
-        def timed(*given: Any) -> Any:
+        def timed(*given: Any, **named: Any) -> Any:
             began = time.perf_counter()
-            logits = plain(*given)
+            logits = plain(*given, **named)
             self.inside += time.perf_counter() - began
             return logits
 
-        self.loaded.runner.forward.logits = timed  # type: ignore[assignment, method-assign]
+        self.loaded.runner.forward.logits = timed  # type: ignore[method-assign]
         self.engine = Engine(
             self.loaded.runner,
             model=self.loaded.info,

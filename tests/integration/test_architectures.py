@@ -22,7 +22,7 @@ from r3mes.engine.loop import Engine
 from r3mes.engine.messages import SamplingParams, Submit
 from r3mes.engine.native.library import Absent, operators
 from r3mes.engine.pace import Pace
-from r3mes.engine.runner import Batch, RowResult, Runner
+from r3mes.engine.runner import Batch, Flight, Runner
 from r3mes.settings import EngineSettings, ModelSettings
 from support.engine import Ledger, eager
 from support.models import RECIPES, VOCABULARY, Answer, Oracle, make_checkpoint
@@ -47,9 +47,10 @@ class Narrow:
     runner: Runner
     num_blocks: int
     vocab_size: int = VOCABULARY
+    ahead: bool = False
 
-    def run(self, batch: Batch) -> list[RowResult]:
-        return self.runner.run(batch)
+    def launch(self, batch: Batch) -> Flight:
+        return self.runner.launch(batch)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from itertools import chain
 
 from r3mes.engine.messages import Logprob, ModelInfo
-from r3mes.engine.runner import Batch, Row, RowResult, Sample
+from r3mes.engine.runner import Batch, Flight, Landed, Row, RowResult, Sample
 from r3mes.settings import EngineSettings, ModelSettings
 
 EOS = 257
@@ -63,6 +63,7 @@ def certain(token: int, alternatives: int) -> Logprob:
 
 class FakeRunner:
     vocab_size = VOCAB
+    ahead = False
 
     def __init__(self, *, num_blocks: int, block_size: int, step_ms: float = 0.0) -> None:
         self.num_blocks = num_blocks
@@ -71,11 +72,11 @@ class FakeRunner:
         self._ids: list[list[int]] = [[] for _ in range(num_blocks)]  # as written into each block
         self._index = [-1] * num_blocks  # its place in the table it was written through
 
-    def run(self, batch: Batch) -> list[RowResult]:
+    def launch(self, batch: Batch) -> Flight:
         if self._pause:
             time.sleep(self._pause)
         owners = Counter(block for row in batch.rows for block in set(row.blocks))
-        return [self._row(row, owners) for row in batch.rows]
+        return Landed([self._row(row, owners) for row in batch.rows])
 
     def _row(self, row: Row, owners: Counter[int]) -> RowResult:
         fault = self._table_fault(row, owners) or self._history_fault(row)

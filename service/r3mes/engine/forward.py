@@ -33,15 +33,25 @@ class Logits(NamedTuple):
 
 
 class Forward(Protocol):
-    """Owns the weights and the KV cache. `num_blocks` of that may be in block tables."""
+    """Owns the weights and the KV cache. `num_blocks` of that may be in block tables.
+
+    `ahead` tells that `logits` does not wait for what it computes, and that rows may follow those
+    of the batch launched before.
+    """
 
     num_blocks: int
     block_size: int
     vocab_size: int
     device: torch.device
+    ahead: bool
 
-    def logits(self, rows: Sequence[Row], keep: Sequence[int]) -> Logits:
-        """Of the kept places of the flat batch; rows come as `step.order` has them."""
+    def logits(self, rows: Sequence[Row], keep: Sequence[int], *, last: Tensor | None) -> Logits:
+        """Of the kept places of the flat batch; rows come as `step.order` has them.
+
+        `last` [rows of the batch before] are the tokens that were chosen there, int64, on the
+        device and in the order of `Batch.rows`; `row.follows` is an index of it. One that is
+        NOT_FINITE may be fed as any token: what comes of it is dropped. None if no row follows.
+        """
         ...
 
     def clean(self, blocks: Sequence[int]) -> None:
@@ -61,6 +71,8 @@ class Cache(Protocol):
 class StockForward:
     """Implements `Forward` by a module whose attention is `attention.paged_attention`."""
 
+    ahead = False
+
     def __init__(self, module: Any, cache: Cache, make_step: MakeStep, *, vocab_size: int) -> None:
         self.module, self.cache, self.vocab_size = module, cache, vocab_size
         self.num_blocks, self.block_size = cache.num_blocks, cache.block_size
@@ -68,7 +80,7 @@ class StockForward:
         self._make_step = make_step
         self._slices = "logits_to_keep" in inspect.signature(module.forward).parameters
 
-    def logits(self, rows: Sequence[Row], keep: Sequence[int]) -> Logits:
+    def logits(self, rows: Sequence[Row], keep: Sequence[int], *, last: Tensor | None) -> Logits:
         tokens = [token for row in rows for token in row.tokens]
         positions = [at for row in rows for at in range(row.start, row.start + len(row.tokens))]
         kept = self._indices(keep)

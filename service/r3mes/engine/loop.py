@@ -188,7 +188,7 @@ class Engine:
         checked = decoding + sum(len(sequence.drafts) for sequence in plan)
         began = self._clock()
         try:
-            results = self._runner.run(Batch(rows))
+            results = self._runner.launch(Batch(rows)).land()
         except Exception:
             logger.exception("a batch of %d rows failed", len(rows))
             self._failures += 1

@@ -13,7 +13,7 @@ from torch import Tensor
 from r3mes.engine.forward import NOT_FINITE, Forward, Logits
 from r3mes.engine.logprobs import logprobs
 from r3mes.engine.messages import Logprob
-from r3mes.engine.runner import Batch, Row, RowResult, Sample
+from r3mes.engine.runner import Batch, Flight, Landed, Row, RowResult, Sample
 from r3mes.engine.sampler import sample
 from r3mes.engine.step import order
 
@@ -31,14 +31,15 @@ class ModelRunner:
     def __init__(self, forward: Forward, *, eos: Sequence[int]) -> None:
         self.forward, self.eos = forward, tuple(eos)
         self.vocab_size, self.num_blocks = forward.vocab_size, forward.num_blocks
+        self.ahead = forward.ahead
 
     @torch.inference_mode()
-    def run(self, batch: Batch) -> list[RowResult]:
+    def launch(self, batch: Batch) -> Flight:
         """One forward pass; more only where a row wants logits of more positions than fit."""
         early, rows = zip(*(self._run_ahead(row) for row in batch.rows), strict=True)
         places = order(rows)
         late = dict(zip(places, self._forward([rows[i] for i in places]), strict=True))
-        return [_joined(part, late[i]) for i, part in enumerate(early)]
+        return Landed([_joined(part, late[i]) for i, part in enumerate(early)])
 
     @torch.inference_mode()
     def logits(self, rows: Sequence[Row]) -> list[Tensor]:
@@ -66,7 +67,7 @@ class ModelRunner:
             begin, end = end, end + len(row.tokens)
             keep.extend(range(begin if row.prompt_logprobs is not None else end - lines(row), end))
             ends.append(len(keep))
-        return self.forward.logits(rows, keep), ends
+        return self.forward.logits(rows, keep, last=None), ends
 
     def _forward(self, rows: Sequence[Row]) -> list[RowResult]:
         """Results of rows that are in the order of the flat batch."""

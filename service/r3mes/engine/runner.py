@@ -9,6 +9,8 @@ from typing import Protocol
 
 from r3mes.engine.messages import Logprob, SamplingParams
 
+UNKNOWN = -1  # stands for a token that was chosen on the device and is not known here yet
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -41,6 +43,8 @@ class Row:
     `start` already hold keys and values. `sample` is None for a prompt chunk that is not the last.
     `prompt_logprobs` asks for the logprobs of the prompt ids that follow each fed position;
     `targets` are those ids: one for each fed position, or one less at the prompt's end.
+    `follows` is the index of a row of the batch launched just before: the token that was chosen
+    there last is the last one fed here, where UNKNOWN holds its place in `tokens`.
     """
 
     tokens: Seq[int]
@@ -49,6 +53,7 @@ class Row:
     sample: Sample | None
     prompt_logprobs: int | None = None
     targets: Seq[int] = ()
+    follows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +72,35 @@ class RowResult:
     error: str | None = None
 
 
+class Flight(Protocol):
+    """A batch under way."""
+
+    def land(self) -> list[RowResult]:
+        """Wait for it; results in the order of the rows. To be called once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """The flight of a batch that was computed within its launch."""
+
+    results: list[RowResult]
+
+    def land(self) -> list[RowResult]:
+        return self.results
+
+
 class Runner(Protocol):
-    """Owns the weights and the KV store. One failing row must not fail the others."""
+    """Owns the weights and the KV store. One failing row must not fail the others.
+
+    `ahead` tells that a batch may be launched while the one before is in flight, and that its rows
+    may follow that one's. Batches are computed, and land, in the order of their launches.
+    """
 
     num_blocks: int
     vocab_size: int
+    ahead: bool
 
-    def run(self, batch: Batch) -> list[RowResult]:
-        """One forward pass; results in the order of the rows."""
+    def launch(self, batch: Batch) -> Flight:
+        """One forward pass."""
         ...

@@ -20,7 +20,7 @@ def row(prompt: list[int], blocks: list[int], **wishes: object) -> Row:
 
 
 def run(fake: FakeRunner, *rows: Row) -> list[RowResult]:
-    return fake.run(Batch(rows))
+    return fake.launch(Batch(rows)).land()
 
 
 def following(token: int) -> Row:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from r3mes.engine.runner import Batch, RowResult
+from r3mes.engine.runner import Batch, Flight, Landed, RowResult
 from r3mes.errors import EngineCrash
 from support.engine import FakeEngine
 
@@ -10,23 +10,25 @@ from support.engine import FakeEngine
 class Brittle:
     """Fails whole batches, or single rows, as it is told."""
 
-    num_blocks, vocab_size = 64, 259
+    num_blocks, vocab_size, ahead = 64, 259, False
 
     def __init__(self, *, broken: set[int]) -> None:
         self.broken = broken  # passes that raise
         self.passes = 0
         self.bad_prompt: list[int] = []
 
-    def run(self, batch: Batch) -> list[RowResult]:
+    def launch(self, batch: Batch) -> Flight:
         self.passes += 1
         if self.passes in self.broken:
             raise ArithmeticError("the device is on fire")
-        return [
-            RowResult(error="not finite")
-            if list(row.tokens) == self.bad_prompt
-            else RowResult((65,))
-            for row in batch.rows
-        ]
+        return Landed(
+            [
+                RowResult(error="not finite")
+                if list(row.tokens) == self.bad_prompt
+                else RowResult((65,))
+                for row in batch.rows
+            ]
+        )
 
 
 def test_a_failing_row_ends_alone() -> None:

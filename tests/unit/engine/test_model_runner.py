@@ -56,7 +56,7 @@ def module_of(runner: ModelRunner) -> Any:
 
 
 def run(runner: ModelRunner, *rows: Row) -> list[RowResult]:
-    return runner.run(Batch(rows))
+    return runner.launch(Batch(rows)).land()
 
 
 def test_logprobs_are_those_of_the_raw_distribution(

@@ -73,7 +73,7 @@ def answer(loaded: LoadedModel) -> list[int]:
     fed = 0
     while len(ids) < len(PROMPT) + COUNT:
         sample = Sample(GREEDY, len(ids), PROMPT, ids[len(PROMPT) :])
-        (result,) = loaded.runner.run(Batch((Row(ids[fed:], fed, BLOCKS, sample),)))
+        (result,) = loaded.runner.launch(Batch((Row(ids[fed:], fed, BLOCKS, sample),))).land()
         fed = len(ids)
         ids += result.tokens
     return ids[len(PROMPT) :]
@@ -234,7 +234,7 @@ def test_a_whole_step_serves_the_last_position_of_the_model(llama: Path) -> None
     ids = [7, *PROMPT] * 21 + PROMPT[:4]
     sample = Sample(GREEDY, 256, ids, [])
 
-    (result,) = loaded.runner.run(Batch((Row(ids, 0, range(16), sample),)))
+    (result,) = loaded.runner.launch(Batch((Row(ids, 0, range(16), sample),))).land()
 
     with torch.inference_mode():
         expected = Oracle(llama).model(torch.tensor([ids])).logits[0, -1]

@@ -8,7 +8,7 @@ import pytest
 from r3mes.engine.fake import load_fake
 from r3mes.engine.messages import Step
 from r3mes.engine.pace import Pace
-from r3mes.engine.runner import Batch, RowResult
+from r3mes.engine.runner import Batch, Flight, Landed, RowResult
 from r3mes.engine.warm import Warmer, batch_buckets
 from r3mes.errors import StartError
 from r3mes.settings import EngineSettings, ModelSettings
@@ -22,14 +22,15 @@ class Watched:
         self.settings = EngineSettings(**{"runner": "fake", "chunk_tokens": 64, **settings})
         self.model, self.runner = load_fake(ModelSettings(max_len=256), self.settings)
         self.num_blocks, self.vocab_size = self.runner.num_blocks, self.runner.vocab_size
+        self.ahead = self.runner.ahead
         self.shapes: list[list[int]] = []
         self.progress: list[float] = []
         self.steps: list[Step] = []
         self.pace = Pace(self.settings.chunk_tokens, slower=math.inf)
 
-    def run(self, batch: Batch) -> list[RowResult]:
+    def launch(self, batch: Batch) -> Flight:
         self.shapes.append([len(row.tokens) for row in batch.rows])
-        return self.runner.run(batch)
+        return self.runner.launch(batch)
 
     def warm(self) -> float:
         return Warmer(
@@ -98,7 +99,7 @@ def test_its_prefixes_are_unknown_to_the_engine_that_serves() -> None:
 
 def test_a_model_that_fails_is_a_start_error() -> None:
     watched = Watched()
-    watched.runner.run = lambda batch: [RowResult(error="broken")] * len(batch.rows)  # type: ignore[method-assign]
+    watched.runner.launch = lambda batch: Landed([RowResult(error="broken")] * len(batch.rows))  # type: ignore[method-assign]
 
     with pytest.raises(StartError, match="warm-up"):
         watched.warm()

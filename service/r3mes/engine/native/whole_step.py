@@ -42,6 +42,7 @@ class WholeStep:
     """Implements `forward.Forward`."""
 
     device = torch.device("cpu")
+    ahead = False
 
     def __init__(
         self, found: Operators, structure: Structure, cache: NativeCache, team: Team, *, tokens: int
@@ -58,7 +59,7 @@ class WholeStep:
         for index, heads in structure.heads.items():
             structure.layers[index].attention = cache.attention(index, heads)
 
-    def logits(self, rows: Sequence[Row], keep: Sequence[int]) -> Logits:
+    def logits(self, rows: Sequence[Row], keep: Sequence[int], *, last: Tensor | None) -> Logits:
         """They are valid until the next call."""
         flat = FlatBatch(rows)
         if len(flat.tokens) > self._tokens:

@@ -135,7 +135,7 @@ class Subject:
             count = end - begin
             rows = [Row(first[begin:end], begin, TABLE, None), Row(second, 0, OTHER_TABLE, None)]
             keep = [*range(count), count + len(second) - 1]
-            lines.append(step.logits(rows, keep).lines.clone())
+            lines.append(step.logits(rows, keep, last=None).lines.clone())
         return [torch.cat([line[:-1] for line in lines]), lines[-1][-1:]]
 
     def differences(self, step: WholeStep) -> float:
@@ -212,8 +212,8 @@ def test_a_token_that_is_not_finite_spoils_its_own_sequence_alone(found: Operato
     step = subject.whole_step(found)
     sound, bad = Row([1, 2, 3, 4], 0, TABLE, None), Row([5, SPOILT, 6], 0, OTHER_TABLE, None)
 
-    expected = step.logits([sound], [3]).lines.clone()
-    good, spoilt = step.logits([sound, bad], [3, 6]).lines.clone()
+    expected = step.logits([sound], [3], last=None).lines.clone()
+    good, spoilt = step.logits([sound, bad], [3, 6], last=None).lines.clone()
 
     assert expected[0].tolist() == good.tolist()
     assert not spoilt.isfinite().any()
@@ -227,7 +227,7 @@ def test_the_most_likely_tokens_are_those_that_torch_finds(
     subject = Subject.of(make_module("llama", vocab_size=vocab_size))
     step, ids = subject.whole_step(found), subject.sequences[0]
 
-    lines, best = step.logits([Row(ids, 0, TABLE, None)], range(len(ids)))
+    lines, best = step.logits([Row(ids, 0, TABLE, None)], range(len(ids)), last=None)
 
     assert Logits.of(lines).best.tolist() == best.tolist()
     assert 10 < len(set(best.tolist()))
@@ -259,7 +259,7 @@ def test_of_equal_logits_the_first_is_the_most_likely_and_what_is_not_finite_is_
     module.lm_head.bias[list(values)] = torch.tensor(list(values.values()))
     step = Subject.of(module).whole_step(found)
 
-    lines, best = step.logits([Row([1], 0, TABLE, None)], [0])
+    lines, best = step.logits([Row([1], 0, TABLE, None)], [0], last=None)
 
     assert [expected] == Logits.of(lines).best.tolist() == best.tolist()
 
@@ -271,7 +271,7 @@ def test_blocks_of_a_spoilt_sequence_serve_their_next_owner_uncleaned(found: Ope
     subject = Subject.of(module)
     step = subject.whole_step(found)
     for table in (TABLE, OTHER_TABLE):
-        step.logits([Row([SPOILT] * 16 * len(table), 0, table, None)], [0])
+        step.logits([Row([SPOILT] * 16 * len(table), 0, table, None)], [0], last=None)
 
     assert ROUNDING > subject.differences(step)
 
@@ -290,7 +290,7 @@ def test_a_module_lets_go_of_what_was_packed() -> None:
 
     assert [None] * len(held) == [it() for it in held]
     assert {0} == {it.weight.numel() for it in linears}
-    assert (1, VOCABULARY) == step.logits([Row([1], 0, TABLE, None)], [0]).lines.shape
+    assert (1, VOCABULARY) == step.logits([Row([1], 0, TABLE, None)], [0], last=None).lines.shape
 
 
 @pytest.mark.parametrize(
