@@ -84,7 +84,8 @@ def attend(
     CAPPED: tl.constexpr,
     SINKS: tl.constexpr,
     SPLITS: tl.constexpr,
-    ROWS: tl.constexpr,  # of the tile: tokens x GROUP, filled up to a power of two
+    TOKENS: tl.constexpr,  # most of a tile
+    ROWS: tl.constexpr,  # of the tile: TOKENS x GROUP, filled up to a power of two
     KEYS: tl.constexpr,  # positions that are looked at together
     PRECISION: tl.constexpr,
 ):
@@ -103,7 +104,6 @@ def attend(
     length = tl.load(lengths + row)
     table = tables + tl.load(table_begins + row)
 
-    TOKENS: tl.constexpr = ROWS // GROUP
     line = tl.arange(0, ROWS)
     token = first + line // GROUP
     live = (line < TOKENS * GROUP) & (token < count)
@@ -172,11 +172,12 @@ def attend(
         tl.store(sums + line_out, peak + tl.log2(total), mask=live)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first_line"])
 def combine(
     parts,
     sums,
     out,
+    first_line,  # of `out`; parts and sums have no others
     VALUE_WIDTH: tl.constexpr,
     VALUE_PAD: tl.constexpr,
     SPLITS: tl.constexpr,
@@ -199,4 +200,4 @@ def combine(
         other=0.0,
     )
     mixed = tl.sum(part * weights[:, None], 0)
-    tl.store(out + line * VALUE_WIDTH + at, mixed, mask=at < VALUE_WIDTH)
+    tl.store(out + (first_line + line) * VALUE_WIDTH + at, mixed, mask=at < VALUE_WIDTH)
