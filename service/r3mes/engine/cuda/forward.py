@@ -92,14 +92,14 @@ class CudaForward:
         return lambda: self._run(plan)
 
     def _compile(self, limits: Limits) -> None:
-        """Run blank rows in every number of tiles for which kernels are compiled."""
-        tile = self._attention.tile
+        """Run blank rows in numbers of tiles between which all numbers of splits lie."""
+        tile, rows = self._attention.tile, self._sheet.rows
         heads = min(layer.shared for layer in self._attention.layers.values())
-        most = limits.tokens // tile
-        for tiles in split_steps(heads, programs=limits.programs, most=most):
-            count = max(2, tiles * tile)
-            blank = Row((0,) * count, -count, (), None)
-            self._run(self._write([blank], [count - 1]))
+        for tiles in split_steps(heads, programs=limits.programs, most=limits.tokens // tile):
+            others = min(tiles, rows) - 1
+            counts = [2] * others + [(tiles - others - 1) * tile + 2]
+            blanks = [Row((0,) * count, -count, (), None) for count in counts]
+            self._run(self._write(blanks, [0]))
 
     def _run(self, plan: Plan) -> Logits:
         numbers = self._sheet.device.parts

@@ -81,7 +81,7 @@ def splits(tiles: int, heads: int, *, programs: int, longest: int) -> int:
 def split_steps(heads: int, *, programs: int, most: int) -> Iterator[int]:
     """Numbers of tiles, up to `most`, between which all numbers of splits lie."""
     tiles = 1
-    while tiles < most and tiles * heads <= programs:
+    while tiles < most and tiles * heads < programs:
         yield tiles
         tiles *= 2
-    yield min(tiles, most)
+    yield max(1, min(tiles, most))

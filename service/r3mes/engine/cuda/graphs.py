@@ -6,6 +6,7 @@ which reads and writes fixed places: the sheet, the cache, its own result.
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -29,7 +30,7 @@ class CudaGraphs:
     time: the result of one holds until the next replay of any."""
 
     def __init__(self) -> None:
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
 
     def __call__(self, run: Run) -> Run:
         graph = torch.cuda.CUDAGraph()
@@ -64,7 +65,7 @@ class DecodeGraphs:
         try:
             return {size: record(runs[size]) for size in reversed(self.sizes)}
         except Exception as error:  # noqa: BLE001 - whatever the model does, it is served unrecorded
-            self.why = f"no CUDA graphs: {first_line(error)}"
+            self.why = f"its steps cannot be CUDA graphs: {first_line(error)}"
             logger.warning("%s", self.why)
             return runs
 

@@ -53,6 +53,26 @@ def store(
         tl.store(values + place * VALUE_WIDTH + at, new, mask=at < VALUE_WIDTH)
 
 
+@triton.jit
+def sink(peak, total, at, live, split):
+    """The first split begins with a score that has no value: it takes a share of the weights."""
+    if split == 0:
+        peak = tl.load(at, mask=live, other=0.0).to(tl.float32) * LOG2E
+        total += 1.0
+    return peak, total
+
+
+@triton.jit
+def shown(scores, softcap, position, place, inside, WINDOW: tl.constexpr, CAPPED: tl.constexpr):
+    """Scores [rows, keys] times log2(e), and -inf where a row may not look."""
+    if CAPPED:  # softcap * tanh(scores / softcap), and tanh(x) = 1 - 2 / (exp(2x) + 1)
+        scores = softcap - 2.0 * softcap / (tl.exp(2.0 * scores / softcap) + 1.0)
+    seen = inside[None, :] & (place[None, :] <= position[:, None])
+    if WINDOW:
+        seen &= place[None, :] > position[:, None] - WINDOW
+    return tl.where(seen, scores * LOG2E, float("-inf"))
+
+
 @triton.jit(do_not_specialize=["first_tile", "first_token", "query_token", "query_head"])
 def attend(
     query,
@@ -93,22 +113,22 @@ def attend(
 
     The softmax is computed as keys come, by a running maximum and sum (Milakov and Gimelshein,
     "Online normalizer calculation for softmax", 2018; over tiles as in Dao, "FlashAttention-2",
-    2023), with scores times log2(e) and powers of two. A sink is a score without a value: it begins
-    the sum of the first split. What may not be seen is not even read, so that it can hold anything.
+    2023), with scores times log2(e) and powers of two. What lies past a row's last token, or
+    before its window, is not even read, so that it can hold anything.
     """
     tile, head, split = first_tile + tl.program_id(0), tl.program_id(1), tl.program_id(2)
     row = tl.load(tile_rows + tile)
     first = tl.load(tile_firsts + tile)
     begin = tl.load(begins + row)
     count = tl.load(begins + row + 1) - begin
-    length = tl.load(lengths + row)
+    before = tl.load(lengths + row) - count  # positions that the row had
     table = tables + tl.load(table_begins + row)
 
     line = tl.arange(0, ROWS)
     token = first + line // GROUP
     live = (line < TOKENS * GROUP) & (token < count)
     asker = head * GROUP + line % GROUP
-    position = length - count + token
+    position = before + token
     flat = (begin + token).to(tl.int64)
     key_at, value_at = tl.arange(0, KEY_PAD), tl.arange(0, VALUE_PAD)
 
@@ -120,15 +140,13 @@ def attend(
     peak = tl.full([ROWS], float("-inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     if SINKS:
-        if split == 0:
-            peak = tl.load(sinks + asker, mask=live, other=0.0).to(tl.float32) * LOG2E
-            total += 1.0
+        peak, total = sink(peak, total, sinks + asker, live, split)
     mixed = tl.zeros([ROWS, VALUE_PAD], tl.float32)
 
-    end = length - count + tl.minimum(first + TOKENS, count)
+    end = before + tl.minimum(first + TOKENS, count)
     low = 0
     if WINDOW:
-        low = tl.maximum(0, length - count + first - WINDOW + 1)
+        low = tl.maximum(0, before + first - WINDOW + 1)
     part = (end - low + SPLITS * KEYS - 1) // (SPLITS * KEYS) * KEYS
     low += split * part
     end = tl.minimum(low + part, end)
@@ -143,12 +161,7 @@ def attend(
             other=0.0,
         )
         scores = tl.dot(asked, key, input_precision=PRECISION) * scale
-        if CAPPED:  # softcap * tanh(scores / softcap), and tanh(x) = 1 - 2 / (exp(2x) + 1)
-            scores = softcap - 2.0 * softcap / (tl.exp(2.0 * scores / softcap) + 1.0)
-        seen = inside[None, :] & (place[None, :] <= position[:, None])
-        if WINDOW:
-            seen &= place[None, :] > position[:, None] - WINDOW
-        scores = tl.where(seen, scores * LOG2E, float("-inf"))
+        scores = shown(scores, softcap, position, place, inside, WINDOW=WINDOW, CAPPED=CAPPED)
         higher = tl.maximum(peak, tl.max(scores, 1))
         base = tl.where(higher == float("-inf"), 0.0, higher)  # nothing seen yet: no inf - inf
         weights = tl.exp2(scores - base[:, None])
@@ -163,11 +176,14 @@ def attend(
         total = total * shrink + tl.sum(weights, 1)
         peak = higher
 
-    mixed /= tl.where(total == 0.0, 1.0, total)[:, None]
-    line_out = (flat - first_token) * (HEADS * GROUP) + asker
-    line_out = line_out * SPLITS + split
-    wanted = live[:, None] & (value_at < VALUE_WIDTH)[None, :]
-    tl.store(out + line_out[:, None] * VALUE_WIDTH + value_at[None, :], mixed, mask=wanted)
+    total = tl.where(total == 0.0, 1.0, total)  # nothing seen: a result of 0, and a peak of -inf
+    mixed /= total[:, None]
+    line_out = ((flat - first_token) * (HEADS * GROUP) + asker) * SPLITS + split
+    tl.store(
+        out + line_out[:, None] * VALUE_WIDTH + value_at[None, :],
+        mixed,
+        mask=live[:, None] & (value_at < VALUE_WIDTH)[None, :],
+    )
     if SPLITS > 1:
         tl.store(sums + line_out, peak + tl.log2(total), mask=live)
 

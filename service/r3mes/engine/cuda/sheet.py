@@ -48,7 +48,7 @@ class Staging(Side):
         on_gpu = device.type == "cuda"
         super().__init__(torch.zeros(size, dtype=torch.int32, pin_memory=on_gpu), sections)
         self.numbers: dict[str, Numbers] = {n: it.numpy() for n, it in self.parts.items()}
-        self.sent = torch.cuda.Event() if on_gpu else None
+        self.sent = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
 
 
 class Sheet:
@@ -64,7 +64,9 @@ class Sheet:
         sizes["tables"] = table  # last: only what is used of it is copied
         ends = list(accumulate(-(-size // STRIDE) * STRIDE for size in sizes.values()))
         begins = [0, *ends[:-1]]
-        sections = {name: slice(at, at + sizes[name]) for name, at in zip(sizes, begins, strict=True)}
+        sections = {
+            name: slice(at, at + sizes[name]) for name, at in zip(sizes, begins, strict=True)
+        }
         self._before_tables = begins[-1]
         self._stagings = [Staging(ends[-1], sections, device=device) for _ in range(2)]
         self.device = Side(torch.zeros(ends[-1], dtype=torch.int32, device=device), sections)

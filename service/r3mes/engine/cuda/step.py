@@ -191,5 +191,3 @@ def _by_token(heads: Tensor) -> Tensor:
     """[1, heads, tokens, width] as [tokens, heads, width]; the kernels want widths in a row."""
     flat = heads[0].transpose(0, 1)
     return flat if flat.stride(-1) == 1 else flat.contiguous()
-
-
