@@ -94,7 +94,7 @@ class CudaForward:
     def _compile(self, limits: Limits) -> None:
         """Run blank rows in numbers of tiles between which all numbers of splits lie."""
         tile, rows = self._attention.tile, self._sheet.rows
-        heads = min(layer.shared for layer in self._attention.layers.values())
+        heads = min(layer.shape.heads for layer in self._attention.layers.values())
         for tiles in split_steps(heads, programs=limits.programs, most=limits.tokens // tile):
             others = min(tiles, rows) - 1
             counts = [2] * others + [(tiles - others - 1) * tile + 2]

@@ -5,7 +5,7 @@ compiled before the first request.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LEAST = 16  # rows and columns of a matrix product on a tensor core
 TILE_ROWS = 128  # most query rows of a tile
@@ -36,35 +36,41 @@ def bucket(count: int, sizes: Sequence[int]) -> int:
     return next(size for size in sizes if size >= count)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What the tiles of one layer depend on; `group` query heads share one head of keys."""
+class Shape(NamedTuple):
+    """What the kernels of one layer are compiled for; `group` query heads share a head of keys."""
 
+    heads: int
+    heads_pad: int
     group: int
     key_width: int
+    key_pad: int
     value_width: int
-    itemsize: int
-
-    @property
-    def row_floats(self) -> int:
-        return max(padded(self.key_width), padded(self.value_width))
-
-    @property
-    def keys(self) -> int:
-        """Positions that a program looks at together."""
-        each = (padded(self.key_width) + padded(self.value_width)) * self.itemsize
-        return max(LEAST, min(READ_KEYS, power_of_two(READ_BYTES // each + 1) // 2))
+    value_pad: int
+    block: int  # tokens
+    window: int  # 0 is none
+    capped: bool
+    sinks: bool
+    keys: int  # positions that a program looks at together
 
     def rows(self, tokens: int) -> int:
+        """Of a tile."""
         return max(LEAST, power_of_two(tokens * self.group))
 
     def warps(self, tokens: int) -> int:
-        return 8 if self.rows(tokens) * self.row_floats > MANY_FLOATS else 4
+        """Of a program: so many that its result fits into their registers."""
+        return 8 if self.rows(tokens) * max(self.key_pad, self.value_pad) > MANY_FLOATS else 4
 
 
-def tile_tokens(heads: Sequence[Head]) -> int:
+def keys_at_once(key_width: int, value_width: int, itemsize: int) -> int:
+    each = (padded(key_width) + padded(value_width)) * itemsize
+    return max(LEAST, min(READ_KEYS, power_of_two(READ_BYTES // each + 1) // 2))
+
+
+def tile_tokens(shapes: Sequence[Shape]) -> int:
     """Tokens of one row that a tile holds, the same for all layers."""
-    return max(1, min(min(TILE_ROWS, TILE_FLOATS // it.row_floats) // it.group for it in heads))
+    widest = max(max(it.key_pad, it.value_pad) for it in shapes)
+    most = min(TILE_ROWS, TILE_FLOATS // widest)
+    return max(1, most // max(it.group for it in shapes))
 
 
 def splits(tiles: int, heads: int, *, programs: int, longest: int) -> int:

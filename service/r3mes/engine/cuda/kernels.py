@@ -1,7 +1,7 @@
 """The kernels: new keys and values into the paged cache, attention over it, and its splits' sum.
 
-Know no torch and no rows: only numbers in memory. `attention` chooses grids and tile sizes, and
-`batch` lays out what is called the sheet here:
+Know no torch and no rows: only numbers in memory. `step` chooses the grids, and `sheet` lays out
+what they are told of a batch:
 
     begins [rows + 1]     row r feeds tokens begins[r] .. begins[r + 1] of the flat batch
     lengths [rows]        its positions when they are fed; 0 means a row that sees and keeps nothing
@@ -20,6 +20,21 @@ import triton
 import triton.language as tl
 
 LOG2E = tl.constexpr(1.4426950408889634)
+NEVER = tl.constexpr(float("-inf"))
+
+
+@triton.jit
+def read(at, live, WIDTH: tl.constexpr, PAD: tl.constexpr):
+    """Vectors of that width from there on, as [lines, PAD]; zeros where a line is not live."""
+    along = tl.arange(0, PAD)
+    mask = live[:, None] & (along < WIDTH)[None, :]
+    return tl.load(at[:, None] + along[None, :], mask=mask, other=0.0)
+
+
+@triton.jit
+def write(at, lines, live, WIDTH: tl.constexpr, PAD: tl.constexpr):
+    along = tl.arange(0, PAD)
+    tl.store(at[:, None] + along[None, :], lines, mask=live[:, None] & (along < WIDTH)[None, :])
 
 
 @triton.jit(do_not_specialize=["key_token", "key_head", "value_token", "value_head"])
@@ -33,44 +48,62 @@ def store(
     key_head,
     value_token,
     value_head,
-    HEADS: tl.constexpr,
-    KEY_WIDTH: tl.constexpr,
-    VALUE_WIDTH: tl.constexpr,
-    KEY_PAD: tl.constexpr,  # the next power of two
-    VALUE_PAD: tl.constexpr,
-    BLOCK: tl.constexpr,  # tokens
+    SHAPE: tl.constexpr,
 ):
-    """Grid (tokens, heads): one head of one token."""
-    token, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    """Grid (tokens,): all heads of one token. `key` and `value` have more strides than one."""
+    token = tl.program_id(0).to(tl.int64)
+    head = tl.arange(0, SHAPE.heads_pad)
     slot = tl.load(slots + token).to(tl.int64)
-    if slot >= 0:
-        place = (slot // BLOCK * HEADS + head) * BLOCK + slot % BLOCK
-        at = tl.arange(0, KEY_PAD)
-        new = tl.load(key + token * key_token + head * key_head + at, mask=at < KEY_WIDTH)
-        tl.store(keys + place * KEY_WIDTH + at, new, mask=at < KEY_WIDTH)
-        at = tl.arange(0, VALUE_PAD)
-        new = tl.load(value + token * value_token + head * value_head + at, mask=at < VALUE_WIDTH)
-        tl.store(values + place * VALUE_WIDTH + at, new, mask=at < VALUE_WIDTH)
+    live = head < tl.where(slot >= 0, SHAPE.heads, 0)
+    place = (slot // SHAPE.block * SHAPE.heads + head) * SHAPE.block + slot % SHAPE.block
+    new = read(key + token * key_token + head * key_head, live, SHAPE.key_width, SHAPE.key_pad)
+    write(keys + place * SHAPE.key_width, new, live, SHAPE.key_width, SHAPE.key_pad)
+    at = value + token * value_token + head * value_head
+    new = read(at, live, SHAPE.value_width, SHAPE.value_pad)
+    write(values + place * SHAPE.value_width, new, live, SHAPE.value_width, SHAPE.value_pad)
 
 
 @triton.jit
-def sink(peak, total, at, live, split):
-    """The first split begins with a score that has no value: it takes a share of the weights."""
-    if split == 0:
-        peak = tl.load(at, mask=live, other=0.0).to(tl.float32) * LOG2E
-        total += 1.0
+def find(sheet, tile):
+    """The tile's first token, how many its row feeds and had before, where both begin."""
+    begins, lengths, table_begins, tables, tile_rows, tile_firsts = sheet
+    row = tl.load(tile_rows + tile)
+    begin = tl.load(begins + row)
+    count = tl.load(begins + row + 1) - begin
+    before = tl.load(lengths + row) - count
+    return tl.load(tile_firsts + tile), count, before, begin, tables + tl.load(table_begins + row)
+
+
+@triton.jit
+def share(first, end, split, SHAPE: tl.constexpr, SPLITS: tl.constexpr):
+    """This split's part of the positions below `end`, the first query being at `first`."""
+    low = tl.maximum(0, first - SHAPE.window + 1) if SHAPE.window else 0
+    part = (end - low + SPLITS * SHAPE.keys - 1) // (SPLITS * SHAPE.keys) * SHAPE.keys
+    low += split * part
+    return low, tl.minimum(low + part, end)
+
+
+@triton.jit
+def begin_sum(sinks, live, split, SHAPE: tl.constexpr, ROWS: tl.constexpr):
+    """A sink is a score without a value: it takes a share of the weights, of the first split's."""
+    peak = tl.full([ROWS], NEVER, tl.float32)
+    total = tl.zeros([ROWS], tl.float32)
+    if SHAPE.sinks:
+        here = live & (tl.arange(0, ROWS) < tl.where(split == 0, ROWS, 0))
+        peak = tl.load(sinks, mask=here, other=NEVER).to(tl.float32) * LOG2E
+        total = tl.where(here, 1.0, 0.0)
     return peak, total
 
 
 @triton.jit
-def shown(scores, softcap, position, place, inside, WINDOW: tl.constexpr, CAPPED: tl.constexpr):
+def shown(scores, softcap, position, place, inside, SHAPE: tl.constexpr):
     """Scores [rows, keys] times log2(e), and -inf where a row may not look."""
-    if CAPPED:  # softcap * tanh(scores / softcap), and tanh(x) = 1 - 2 / (exp(2x) + 1)
+    if SHAPE.capped:  # softcap * tanh(scores / softcap), and tanh(x) = 1 - 2 / (exp(2x) + 1)
         scores = softcap - 2.0 * softcap / (tl.exp(2.0 * scores / softcap) + 1.0)
     seen = inside[None, :] & (place[None, :] <= position[:, None])
-    if WINDOW:
-        seen &= place[None, :] > position[:, None] - WINDOW
-    return tl.where(seen, scores * LOG2E, float("-inf"))
+    if SHAPE.window:
+        seen &= place[None, :] > position[:, None] - SHAPE.window
+    return tl.where(seen, scores * LOG2E, NEVER)
 
 
 @triton.jit(do_not_specialize=["first_tile", "first_token", "query_token", "query_head"])
@@ -79,113 +112,60 @@ def attend(
     keys,
     values,
     sinks,
-    out,  # [tokens, query heads, VALUE_WIDTH], or with splits [tokens, query heads, SPLITS, ...]
-    sums,  # [tokens, query heads, SPLITS]: the logarithm to base 2 of each split's sum of weights
-    begins,
-    lengths,
-    table_begins,
-    tables,
-    tile_rows,
-    tile_firsts,
+    out,  # [tokens, query heads, SPLITS, value width]
+    sums,  # [tokens, query heads, SPLITS]: log2 of the sum of weights; unused if there is one split
+    sheet,
     first_tile,
     first_token,  # of the flat batch, the first in `out` and `sums`
     query_token,
     query_head,
     scale,
     softcap,
-    HEADS: tl.constexpr,
-    GROUP: tl.constexpr,  # query heads of one head of keys
-    KEY_WIDTH: tl.constexpr,
-    VALUE_WIDTH: tl.constexpr,
-    KEY_PAD: tl.constexpr,
-    VALUE_PAD: tl.constexpr,
-    BLOCK: tl.constexpr,
-    WINDOW: tl.constexpr,  # 0 is none
-    CAPPED: tl.constexpr,
-    SINKS: tl.constexpr,
+    SHAPE: tl.constexpr,
     SPLITS: tl.constexpr,
     TOKENS: tl.constexpr,  # most of a tile
-    ROWS: tl.constexpr,  # of the tile: TOKENS x GROUP, filled up to a power of two
-    KEYS: tl.constexpr,  # positions that are looked at together
-    PRECISION: tl.constexpr,
+    ROWS: tl.constexpr,  # tokens x query heads of a head of keys, filled up to a power of two
 ):
     """Grid (tiles, heads, SPLITS): a tile's tokens over a part of what they may see.
 
-    The softmax is computed as keys come, by a running maximum and sum (Milakov and Gimelshein,
-    "Online normalizer calculation for softmax", 2018; over tiles as in Dao, "FlashAttention-2",
-    2023), with scores times log2(e) and powers of two. What lies past a row's last token, or
-    before its window, is not even read, so that it can hold anything.
+    By a running maximum and sum (Milakov and Gimelshein, 2018; Dao, "FlashAttention-2", 2023). What
+    lies past a row's last token, or before its window, is not even read: it can hold anything.
     """
-    tile, head, split = first_tile + tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    row = tl.load(tile_rows + tile)
-    first = tl.load(tile_firsts + tile)
-    begin = tl.load(begins + row)
-    count = tl.load(begins + row + 1) - begin
-    before = tl.load(lengths + row) - count  # positions that the row had
-    table = tables + tl.load(table_begins + row)
-
+    head, split = tl.program_id(1), tl.program_id(2)
+    first, count, before, begin, table = find(sheet, first_tile + tl.program_id(0))
     line = tl.arange(0, ROWS)
-    token = first + line // GROUP
-    live = (line < TOKENS * GROUP) & (token < count)
-    asker = head * GROUP + line % GROUP
-    position = before + token
+    token, asker = first + line // SHAPE.group, head * SHAPE.group + line % SHAPE.group
+    live = (line < TOKENS * SHAPE.group) & (token < count)
     flat = (begin + token).to(tl.int64)
-    key_at, value_at = tl.arange(0, KEY_PAD), tl.arange(0, VALUE_PAD)
-
-    asked = tl.load(
-        query + (flat * query_token + asker * query_head)[:, None] + key_at[None, :],
-        mask=live[:, None] & (key_at < KEY_WIDTH)[None, :],
-        other=0.0,
+    at = query + flat * query_token + asker * query_head
+    asked = read(at, live, SHAPE.key_width, SHAPE.key_pad)
+    low, end = share(
+        before + first, before + tl.minimum(first + TOKENS, count), split, SHAPE, SPLITS
     )
-    peak = tl.full([ROWS], float("-inf"), tl.float32)
-    total = tl.zeros([ROWS], tl.float32)
-    if SINKS:
-        peak, total = sink(peak, total, sinks + asker, live, split)
-    mixed = tl.zeros([ROWS, VALUE_PAD], tl.float32)
-
-    end = before + tl.minimum(first + TOKENS, count)
-    low = 0
-    if WINDOW:
-        low = tl.maximum(0, before + first - WINDOW + 1)
-    part = (end - low + SPLITS * KEYS - 1) // (SPLITS * KEYS) * KEYS
-    low += split * part
-    end = tl.minimum(low + part, end)
-    for at in range(low, end, KEYS):
-        place = at + tl.arange(0, KEYS)
+    peak, total = begin_sum(sinks + asker, live, split, SHAPE, ROWS)
+    mixed = tl.zeros([ROWS, SHAPE.value_pad], tl.float32)
+    for at in range(low, end, SHAPE.keys):
+        place = at + tl.arange(0, SHAPE.keys)
         inside = place < end
-        block = tl.load(table + place // BLOCK, mask=inside, other=0)
-        slot = (block.to(tl.int64) * HEADS + head) * BLOCK + place % BLOCK
-        key = tl.load(
-            keys + slot[None, :] * KEY_WIDTH + key_at[:, None],
-            mask=inside[None, :] & (key_at < KEY_WIDTH)[:, None],
-            other=0.0,
-        )
-        scores = tl.dot(asked, key, input_precision=PRECISION) * scale
-        scores = shown(scores, softcap, position, place, inside, WINDOW=WINDOW, CAPPED=CAPPED)
+        block = tl.load(table + place // SHAPE.block, mask=inside, other=0).to(tl.int64)
+        slot = (block * SHAPE.heads + head) * SHAPE.block + place % SHAPE.block
+        key = read(keys + slot * SHAPE.key_width, inside, SHAPE.key_width, SHAPE.key_pad)
+        scores = tl.dot(asked, tl.trans(key), input_precision="ieee") * scale
+        scores = shown(scores, softcap, before + token, place, inside, SHAPE)
         higher = tl.maximum(peak, tl.max(scores, 1))
-        base = tl.where(higher == float("-inf"), 0.0, higher)  # nothing seen yet: no inf - inf
-        weights = tl.exp2(scores - base[:, None])
-        shrink = tl.exp2(peak - base)
-        value = tl.load(
-            values + slot[:, None] * VALUE_WIDTH + value_at[None, :],
-            mask=inside[:, None] & (value_at < VALUE_WIDTH)[None, :],
-            other=0.0,
-        )
+        base = tl.where(higher == NEVER, 0.0, higher)  # nothing seen yet: no inf - inf
+        weights, shrink = tl.exp2(scores - base[:, None]), tl.exp2(peak - base)
+        value = read(values + slot * SHAPE.value_width, inside, SHAPE.value_width, SHAPE.value_pad)
         mixed *= shrink[:, None]
-        mixed += tl.dot(weights.to(value.dtype), value, input_precision=PRECISION)
+        mixed += tl.dot(weights.to(value.dtype), value, input_precision="ieee")
         total = total * shrink + tl.sum(weights, 1)
         peak = higher
-
     total = tl.where(total == 0.0, 1.0, total)  # nothing seen: a result of 0, and a peak of -inf
+    to = ((flat - first_token) * (SHAPE.heads * SHAPE.group) + asker) * SPLITS + split
     mixed /= total[:, None]
-    line_out = ((flat - first_token) * (HEADS * GROUP) + asker) * SPLITS + split
-    tl.store(
-        out + line_out[:, None] * VALUE_WIDTH + value_at[None, :],
-        mixed,
-        mask=live[:, None] & (value_at < VALUE_WIDTH)[None, :],
-    )
+    write(out + to * SHAPE.value_width, mixed, live, SHAPE.value_width, SHAPE.value_pad)
     if SPLITS > 1:
-        tl.store(sums + line_out, peak + tl.log2(total), mask=live)
+        tl.store(sums + to, peak + tl.log2(total), mask=live)
 
 
 @triton.jit(do_not_specialize=["first_line"])
@@ -194,26 +174,24 @@ def combine(
     sums,
     out,
     first_line,  # of `out`; parts and sums have no others
-    VALUE_WIDTH: tl.constexpr,
-    VALUE_PAD: tl.constexpr,
+    SHAPE: tl.constexpr,
     SPLITS: tl.constexpr,
 ):
-    """Grid (tokens x query heads): the splits' results, each by its share of all weights.
+    """Grid (tokens x query heads,): the splits' results, each by its share of all weights.
 
     As in Dao et al., "Flash-Decoding for long-context inference", 2023. A split that saw nothing
     has a sum of 0, whose logarithm is -inf.
     """
     line = tl.program_id(0).to(tl.int64)
-    split, at = tl.arange(0, SPLITS), tl.arange(0, VALUE_PAD)
-    logs = tl.load(sums + line * SPLITS + split)
+    split = line * SPLITS + tl.arange(0, SPLITS)
+    logs = tl.load(sums + split)
     peak = tl.max(logs, 0)
-    weights = tl.exp2(logs - tl.where(peak == float("-inf"), 0.0, peak))
+    weights = tl.exp2(logs - tl.where(peak == NEVER, 0.0, peak))
     total = tl.sum(weights, 0)
     weights /= tl.where(total == 0.0, 1.0, total)
-    part = tl.load(
-        parts + (line * SPLITS + split)[:, None] * VALUE_WIDTH + at[None, :],
-        mask=(at < VALUE_WIDTH)[None, :],
-        other=0.0,
-    )
+    at = parts + split * SHAPE.value_width
+    part = read(at, split >= 0, SHAPE.value_width, SHAPE.value_pad)
     mixed = tl.sum(part * weights[:, None], 0)
-    tl.store(out + (first_line + line) * VALUE_WIDTH + at, mixed, mask=at < VALUE_WIDTH)
+    along = tl.arange(0, SHAPE.value_pad)
+    to = out + (first_line + line) * SHAPE.value_width
+    tl.store(to + along, mixed, mask=along < SHAPE.value_width)

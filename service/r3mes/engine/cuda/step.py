@@ -13,8 +13,18 @@ from torch import Tensor
 from r3mes.engine.attention import Heads
 from r3mes.engine.cuda import kernels
 from r3mes.engine.cuda.cache import DeviceCache, Pages
-from r3mes.engine.cuda.geometry import Head, padded, splits, tile_tokens
+from r3mes.engine.cuda.geometry import (
+    Shape,
+    keys_at_once,
+    padded,
+    power_of_two,
+    splits,
+    tile_tokens,
+)
 from r3mes.engine.cuda.sheet import Plan, Sheet
+
+OPTIONS = {"enable_fp_fusion": True}  # else Triton warns that its default will change
+TOLD = ("begins", "lengths", "table_begins", "tables", "tile_rows", "tile_firsts")
 
 
 class Layer:
@@ -22,30 +32,24 @@ class Layer:
 
     def __init__(self, pages: Pages, like: Heads) -> None:
         self.pages = pages
-        shared, block_size = pages.keys.shape[1:3]
-        key_width, value_width = pages.keys.shape[3], pages.values.shape[3]
-        group = like.query.shape[1] // shared
-        self.head = Head(group, key_width, value_width, pages.keys.itemsize)
-        self.shared, self.value_width = shared, value_width
+        _, heads, block, key_width = pages.keys.shape
+        value_width = pages.values.shape[3]
         self.scale = key_width**-0.5 if like.scaling is None else like.scaling
         self.softcap = like.softcap or 0.0
-        self.shape = {
-            "HEADS": shared,
-            "KEY_WIDTH": key_width,
-            "VALUE_WIDTH": value_width,
-            "KEY_PAD": padded(key_width),
-            "VALUE_PAD": padded(value_width),
-            "BLOCK": block_size,
-        }
-        self.looks = {
-            "GROUP": group,
-            "WINDOW": like.window or 0,
-            "CAPPED": like.softcap is not None,
-            "SINKS": like.sinks is not None,
-            "KEYS": self.head.keys,
-            # In float32 as exact as the stock model; 16 bits go to the tensor cores as they are.
-            "PRECISION": "ieee",
-        }
+        self.shape = Shape(
+            heads=heads,
+            heads_pad=power_of_two(heads),
+            group=like.query.shape[1] // heads,
+            key_width=key_width,
+            key_pad=padded(key_width),
+            value_width=value_width,
+            value_pad=padded(value_width),
+            block=block,
+            window=like.window or 0,
+            capped=like.softcap is not None,
+            sinks=like.sinks is not None,
+            keys=keys_at_once(key_width, value_width, pages.keys.itemsize),
+        )
 
 
 class Attention:
@@ -64,13 +68,14 @@ class Attention:
         longest: int,
     ) -> None:
         self.layers = {number: Layer(cache.layers[number], it) for number, it in layers.items()}
-        self.tile = tile_tokens([layer.head for layer in self.layers.values()])
-        self.numbers = sheet.device.parts
+        self.tile = tile_tokens([layer.shape for layer in self.layers.values()])
+        numbers = sheet.device.parts
+        self.slots, self.sheet = numbers["slots"], tuple(numbers[name] for name in TOLD)
         self.programs, self.longest = programs, longest
 
     def splits(self, layer: Layer, tiles: int) -> int:
-        steps = -(-self.longest // layer.head.keys)
-        return splits(tiles, layer.shared, programs=self.programs, longest=steps)
+        steps = -(-self.longest // layer.shape.keys)
+        return splits(tiles, layer.shape.heads, programs=self.programs, longest=steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ class DeviceStep:
         it = self.attention.layers[layer]
         query, key, value = (_by_token(one) for one in (heads.query, heads.key, heads.value))
         self._store(it, key, value)
-        out = query.new_empty(1, query.shape[0], query.shape[1], it.value_width)
+        out = query.new_empty(1, query.shape[0], query.shape[1], it.shape.value_width)
         for part in self._parts():
             self._attend(it, part, query, heads.sinks, out)
         return out
@@ -111,15 +116,16 @@ class DeviceStep:
         return [part for part in parts if part.tiles]
 
     def _store(self, layer: Layer, key: Tensor, value: Tensor) -> None:
-        kernels.store[key.shape[0], layer.shared](
+        kernels.store[key.shape[0],](
             key,
             value,
             *layer.pages,
-            self.attention.numbers["slots"],
+            self.attention.slots,
             *key.stride()[:2],
             *value.stride()[:2],
-            **layer.shape,
+            SHAPE=layer.shape,
             num_warps=1,
+            **OPTIONS,
         )
 
     def _attend(
@@ -132,7 +138,9 @@ class DeviceStep:
             return
         lines = part.tokens * query.shape[1]
         mixed = Mixed(
-            torch.empty(lines, ways, layer.value_width, dtype=torch.float32, device=out.device),
+            torch.empty(
+                lines, ways, layer.shape.value_width, dtype=torch.float32, device=out.device
+            ),
             torch.empty(lines, ways, dtype=torch.float32, device=out.device),
             first_token=part.first_token,
             splits=ways,
@@ -143,36 +151,34 @@ class DeviceStep:
             mixed.sums,
             out,
             part.first_token * query.shape[1],
-            VALUE_WIDTH=layer.value_width,
-            VALUE_PAD=layer.shape["VALUE_PAD"],
+            SHAPE=layer.shape,
             SPLITS=ways,
             num_warps=1,
+            **OPTIONS,
         )
 
     def _mix(
         self, layer: Layer, part: Part, query: Tensor, sinks: Tensor | None, mixed: "Mixed"
     ) -> None:
-        numbers = self.attention.numbers
-        names = ("begins", "lengths", "table_begins", "tables", "tile_rows", "tile_firsts")
-        kernels.attend[part.tiles, layer.shared, mixed.splits](
+        kernels.attend[part.tiles, layer.shape.heads, mixed.splits](
             query,
             *layer.pages,
             query if sinks is None else sinks,
             mixed.out,
             mixed.sums,
-            *(numbers[name] for name in names),
+            self.attention.sheet,
             part.first_tile,
             mixed.first_token,
             *query.stride()[:2],
             layer.scale,
             layer.softcap,
-            **layer.shape,
-            **layer.looks,
+            SHAPE=layer.shape,
             SPLITS=mixed.splits,
             TOKENS=part.tile,
-            ROWS=layer.head.rows(part.tile),
-            num_warps=layer.head.warps(part.tile),
+            ROWS=layer.shape.rows(part.tile),
+            num_warps=layer.shape.warps(part.tile),
             num_stages=2,
+            **OPTIONS,
         )
 
 
