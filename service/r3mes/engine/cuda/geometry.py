@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 LEAST = 16  # rows and columns of a matrix product on a tensor core
 TILE_ROWS = 128  # most query rows of a tile
-TILE_FLOATS = 1 << 14  # most numbers of a tile's result: they stay in registers
+TILE_BYTES = 32 << 10  # most of a tile's queries: they stay in shared memory
 READ_BYTES = 32 << 10  # keys and values read together; twice that is in shared memory
 READ_KEYS = 128
 MOST_SPLITS = 32
-MANY_FLOATS = 1 << 13  # results larger than this take 8 warps of a program
+MANY = 1 << 13  # numbers of a tile, or of the keys read together, from which a program has 8 warps
 
 
 def power_of_two(least: int) -> int:
@@ -51,14 +51,16 @@ class Shape(NamedTuple):
     capped: bool
     sinks: bool
     keys: int  # positions that a program looks at together
+    itemsize: int  # of keys, values and queries
 
     def rows(self, tokens: int) -> int:
         """Of a tile."""
         return max(LEAST, power_of_two(tokens * self.group))
 
     def warps(self, tokens: int) -> int:
-        """Of a program: so many that its result fits into their registers."""
-        return 8 if self.rows(tokens) * max(self.key_pad, self.value_pad) > MANY_FLOATS else 4
+        """Of a program: so many that what it holds fits into their registers."""
+        lines = max(self.rows(tokens), self.keys)
+        return 8 if lines * max(self.key_pad, self.value_pad) >= MANY else 4
 
 
 def keys_at_once(key_width: int, value_width: int, itemsize: int) -> int:
@@ -68,8 +70,8 @@ def keys_at_once(key_width: int, value_width: int, itemsize: int) -> int:
 
 def tile_tokens(shapes: Sequence[Shape]) -> int:
     """Tokens of one row that a tile holds, the same for all layers."""
-    widest = max(max(it.key_pad, it.value_pad) for it in shapes)
-    most = min(TILE_ROWS, TILE_FLOATS // widest)
+    widest = max(max(it.key_pad, it.value_pad) * it.itemsize for it in shapes)
+    most = min(TILE_ROWS, TILE_BYTES // widest)
     return max(1, most // max(it.group for it in shapes))
 
 

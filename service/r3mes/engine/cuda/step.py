@@ -49,6 +49,7 @@ class Layer:
             capped=like.softcap is not None,
             sinks=like.sinks is not None,
             keys=keys_at_once(key_width, value_width, pages.keys.itemsize),
+            itemsize=pages.keys.itemsize,
         )
 
 
