@@ -15,7 +15,7 @@ BIN := .venv/bin
 INSTALL = @$(PYTHON) requirements/install.py
 CODE := service tests docs requirements
 # What decides alone, without torch or a socket: every branch of it is tested.
-POLICY := */engine/scheduler.py,*/engine/block_pool.py,*/engine/sequence.py,*/engine/gate.py,*/engine/pace.py,*/engine/lookup.py,*/protocol/*,*/errors.py
+POLICY := */engine/scheduler.py,*/engine/block_pool.py,*/engine/sequence.py,*/engine/gate.py,*/engine/launch.py,*/engine/pace.py,*/engine/lookup.py,*/protocol/*,*/errors.py
 
 # What `make image` builds, and with what.
 CONTAINER ?= $(or $(shell command -v podman),docker)

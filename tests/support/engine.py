@@ -38,9 +38,17 @@ def eager(most: int = 64) -> Pace:
     return Eager(most, _steps=dict.fromkeys(range(1, 12), 1.0))
 
 
-def sequence(prompt: list[int], *, stream: int = 0, queued: float = 0.0, **wishes: Any) -> Sequence:
+def sequence(
+    prompt: list[int],
+    *,
+    stream: int = 0,
+    queued: float = 0.0,
+    limit: int = 256,
+    **wishes: Any,
+) -> Sequence:
     params = SamplingParams(**{"max_tokens": 8, **wishes})
-    return Sequence(("w", stream), f"r{stream}", prompt, params, float("inf"), queued)
+    most = min(params.max_tokens, limit - len(prompt))
+    return Sequence(("w", stream), f"r{stream}", prompt, params, float("inf"), queued, most)
 
 
 class Ledger:
@@ -71,18 +79,21 @@ class FakeEngine:
         runner: Runner | None = None,
         max_len: int = 256,
         pace: Pace | None = None,
+        ahead: bool = False,
         **settings: Any,
     ) -> None:
         chosen = EngineSettings(
             **{"runner": "fake", "block_size": 4, "kv_blocks": 64, "chunk_tokens": 16, **settings}
         )
         model, fake = load_fake(ModelSettings(max_len=max_len), chosen)
+        fake.ahead = ahead
         self.clock = ManualClock()
         self.ledger = Ledger()
         self.steps: list[Step] = []
         self.began: dict[Key, int] = {}  # the pass that made a stream's first id
         self.gone: set[str] = set()  # workers that no delivery reaches
         self.runner: Runner | FakeRunner = runner or fake
+        self.lag = int(self.runner.ahead)  # steps from a batch's launch to its news
         self.engine = Engine(
             self.runner,
             model=model,

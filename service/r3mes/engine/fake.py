@@ -9,10 +9,11 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from itertools import chain
 
 from r3mes.engine.messages import Logprob, ModelInfo
-from r3mes.engine.runner import Batch, Flight, Landed, Row, RowResult, Sample
+from r3mes.engine.runner import UNKNOWN, Batch, Flight, Landed, Row, RowResult, Sample
 from r3mes.settings import EngineSettings, ModelSettings
 
 EOS = 257
@@ -37,8 +38,7 @@ def choose(sample: Sample) -> int:
     fewer than `min_tokens` exist.
     """
     params = sample.params
-    early = len(sample.output) < params.min_tokens
-    masked: Collection[int] = {EOS, *params.stop_token_ids} if early else ()
+    masked: Collection[int] = {EOS, *params.stop_token_ids} if sample.early else ()
     forced = [token for token, bias in params.logit_bias.items() if bias >= FORCING_BIAS]
     byte = token_at(params.seed, sample.position)
     candidates = chain(forced, range(byte, LAST + 1), range(FIRST, byte))
@@ -62,25 +62,37 @@ def certain(token: int, alternatives: int) -> Logprob:
 
 
 class FakeRunner:
-    vocab_size = VOCAB
-    ahead = False
+    """One that is `ahead` computes at the launch too, but tells no token before the landing."""
 
-    def __init__(self, *, num_blocks: int, block_size: int, step_ms: float = 0.0) -> None:
+    vocab_size = VOCAB
+
+    def __init__(
+        self, *, num_blocks: int, block_size: int, step_ms: float = 0.0, ahead: bool = False
+    ) -> None:
         self.num_blocks = num_blocks
+        self.ahead = ahead
         self._size = block_size
         self._pause = step_ms / 1000
         self._ids: list[list[int]] = [[] for _ in range(num_blocks)]  # as written into each block
         self._index = [-1] * num_blocks  # its place in the table it was written through
+        self._chosen: list[tuple[Sample | None, int]] = []  # last in each row of the last batch
 
     def launch(self, batch: Batch) -> Flight:
         if self._pause:
             time.sleep(self._pause)
         owners = Counter(block for row in batch.rows for block in set(row.blocks))
-        return Landed([self._row(row, owners) for row in batch.rows])
+        results = [self._row(row, owners) for row in batch.rows]
+        self._chosen = [
+            (row.sample, result.tokens[-1] if result.tokens else UNKNOWN)
+            for row, result in zip(batch.rows, results, strict=True)
+        ]
+        return Landed(results)
 
     def _row(self, row: Row, owners: Counter[int]) -> RowResult:
-        fault = self._table_fault(row, owners) or self._history_fault(row)
-        if fault:
+        if fault := self._follows_fault(row):
+            return RowResult(error=fault)
+        row = self._filled(row)
+        if fault := self._table_fault(row, owners) or self._history_fault(row):
             return RowResult(error=fault)
         self._write(row)
         prompt = tuple(certain(token, row.prompt_logprobs or 0) for token in row.targets)
@@ -90,6 +102,32 @@ class FakeRunner:
         wanted = row.sample.params.logprobs
         entries = () if wanted is None else tuple(certain(token, wanted) for token in tokens)
         return RowResult(tokens, entries, prompt)
+
+    def _follows_fault(self, row: Row) -> str | None:
+        """Is what it follows the row of the same sequence, one position before?"""
+        unknown = [place for place, token in enumerate(row.tokens) if token == UNKNOWN]
+        if row.follows is None:
+            return "a token is unknown" if unknown else None
+        if not self.ahead or row.sample is None or unknown != [len(row.tokens) - 1]:
+            return "not just the newest token is unknown"
+        if row.sample.params.counts_output:
+            return "the choice hangs on a token that is unknown"
+        followed, token = self._chosen[row.follows]
+        if token == UNKNOWN or followed is None:
+            return "no token was chosen in the row that it follows"
+        wish = row.sample
+        before = (followed.params, followed.prompt, followed.position + 1)
+        if before != (wish.params, wish.prompt, wish.position):
+            return "the row that it follows is another sequence's"
+        return None
+
+    def _filled(self, row: Row) -> Row:
+        """With the token that was chosen in the row that it follows."""
+        if row.follows is None or row.sample is None:
+            return row
+        _, token = self._chosen[row.follows]
+        sample = replace(row.sample, output=[*row.sample.output, token])
+        return replace(row, tokens=[*row.tokens[:-1], token], sample=sample)
 
     def _table_fault(self, row: Row, owners: Counter[int]) -> str | None:
         stop = row.start + len(row.tokens)

@@ -6,6 +6,7 @@ them, is a step made anew for each call. `native.whole_step` is the other form.
 
 import inspect
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple, Protocol, Self
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from r3mes.engine.attention import Step
 from r3mes.engine.runner import Row
+from r3mes.engine.transfer import to_device
 
 NOT_FINITE = -1
 MakeStep = Callable[[Sequence[Row]], Step]
@@ -36,7 +38,9 @@ class Forward(Protocol):
     """Owns the weights and the KV cache. `num_blocks` of that may be in block tables.
 
     `ahead` tells that `logits` does not wait for what it computes, and that rows may follow those
-    of the batch launched before.
+    of the batch launched before. It had better not read what lies past a row's last position: of a
+    sequence that ends while its batch is in flight, blocks may have another owner before they are
+    cleaned.
     """
 
     num_blocks: int
@@ -71,21 +75,20 @@ class Cache(Protocol):
 class StockForward:
     """Implements `Forward` by a module whose attention is `attention.paged_attention`."""
 
-    ahead = False
-
-    def __init__(self, module: Any, cache: Cache, make_step: MakeStep, *, vocab_size: int) -> None:
-        self.module, self.cache, self.vocab_size = module, cache, vocab_size
+    def __init__(
+        self, module: Any, cache: Cache, make_step: MakeStep, *, vocab_size: int, ahead: bool
+    ) -> None:
+        self.module, self.cache, self.vocab_size, self.ahead = module, cache, vocab_size, ahead
         self.num_blocks, self.block_size = cache.num_blocks, cache.block_size
         self.device: torch.device = module.device
         self._make_step = make_step
         self._slices = "logits_to_keep" in inspect.signature(module.forward).parameters
 
     def logits(self, rows: Sequence[Row], keep: Sequence[int], *, last: Tensor | None) -> Logits:
-        tokens = [token for row in rows for token in row.tokens]
         positions = [at for row in rows for at in range(row.start, row.start + len(row.tokens))]
         kept = self._indices(keep)
         output = self.module(
-            input_ids=self._indices(tokens)[None],
+            input_ids=self._tokens(rows, last)[None],
             position_ids=self._indices(positions)[None],
             use_cache=False,
             r3mes_step=self._make_step(rows),
@@ -96,5 +99,19 @@ class StockForward:
     def clean(self, blocks: Sequence[int]) -> None:
         self.cache.clean(blocks)
 
+    def _tokens(self, rows: Sequence[Row], last: Tensor | None) -> Tensor:
+        """The flat batch; what a row follows is taken from where it was chosen."""
+        tokens = self._indices([token for row in rows for token in row.tokens])
+        if last is None:
+            return tokens
+        ends = accumulate(len(row.tokens) for row in rows)
+        follows = {
+            end - 1: row.follows
+            for row, end in zip(rows, ends, strict=True)
+            if row.follows is not None
+        }
+        chosen = last[self._indices(list(follows.values()))]
+        return tokens.index_copy_(0, self._indices(list(follows)), chosen.clamp(min=0))
+
     def _indices(self, values: Sequence[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=self.device)
+        return to_device(values, torch.int64, self.device)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from r3mes.engine.pool_size import LayerShape, Pool
+from r3mes.engine.transfer import to_device
 
 
 def zeros(blocks: int, width: int, *, like: Tensor) -> Tensor:
@@ -94,6 +95,6 @@ class KVStore:
         )
 
     def clean(self, blocks: Sequence[int]) -> None:
-        numbers = torch.tensor(blocks, dtype=torch.int64, device=self.device)
+        numbers = to_device(blocks, torch.int64, self.device)
         for pages in (*self.keys.values(), *self.values.values()):
             pages.clean(numbers)

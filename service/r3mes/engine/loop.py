@@ -2,30 +2,33 @@
 
 Owns every live sequence, in one thread: whoever calls `step` also calls all the rest. Knows no
 sockets and no processes; time, the runner and where deliveries go are given to it.
+
+A runner that is `ahead` gets the next batch before the results of the last one are looked at: what
+the host does for a step then takes no time of the device's. Any other has its batch land at once.
 """
 
 import logging
 import math
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from typing import Literal
 
 from r3mes.engine import news
 from r3mes.engine.block_pool import BlockPool
 from r3mes.engine.gate import Gate
+from r3mes.engine.launch import Crashed, Launch, Share
 from r3mes.engine.lookup import worth
 from r3mes.engine.messages import (
     AbortReason,
     Delivery,
     EngineStats,
-    Finish,
     ModelInfo,
     Step,
     Submit,
     Update,
 )
 from r3mes.engine.pace import Pace
-from r3mes.engine.runner import Batch, RowResult, Runner
+from r3mes.engine.runner import RowResult, Runner
 from r3mes.engine.scheduler import Draft, Plan, Scheduler
 from r3mes.engine.sequence import Key, Sequence
 from r3mes.errors import (
@@ -77,6 +80,8 @@ class Engine:
         self._gate = Gate(model, capacity=runner.num_blocks * settings.block_size)
         self._eos = frozenset(model.eos_token_ids)
         self._live: dict[Key, Sequence] = {}
+        self._flights: deque[Launch] = deque()  # in the order of their launch; at most two
+        self._landed = -math.inf  # when one did last
         self._news: defaultdict[str, list[Update]] = defaultdict(list)
         self._aborts: Counter[str] = Counter()
         self._drafts = Counter(accepted=0, rejected=0)
@@ -87,7 +92,7 @@ class Engine:
     @property
     def busy(self) -> bool:
         """Is there anything for `step` to do now?"""
-        return bool(self._live or self._news)
+        return bool(self._live or self._news or self._flights)
 
     @property
     def limit(self) -> int:
@@ -100,7 +105,7 @@ class Engine:
         A refusal is news of an error for each of them.
         """
         now = self._clock()
-        sequences = [_sequence(worker, choice, now=now) for choice in choices]
+        sequences = [_sequence(worker, it, now=now, limit=self.limit) for it in choices]
         try:
             self._check(sequences, choices)
         except R3mesError as error:
@@ -126,7 +131,7 @@ class Engine:
         self._news.pop(worker, None)
 
     def step(self) -> None:
-        """One forward pass, if anything is to run.
+        """One forward pass, if anything is to run, and the news of one that has ended.
 
         Raises EngineCrash when the runner fails batch after batch.
         """
@@ -136,9 +141,10 @@ class Engine:
         plan = self._scheduler.schedule(
             now=self._clock(), chunk=self._pace.chunk(decoding), draft=self._drafter(decoding)
         )
-        if plan:
-            self._run(plan)
-            self._flush()
+        in_flight = self._launch(plan) if plan else 0
+        while len(self._flights) > in_flight:
+            self._land(self._flights.popleft())
+        self._flush()
         self.stats = self._snapshot()
         if self._failures >= FAILURES:
             raise EngineCrash(f"The model failed {FAILURES} batches in a row.")
@@ -149,6 +155,8 @@ class Engine:
         scheduled = {*self._scheduler.waiting, *self._scheduler.running}
         if scheduled != set(self._live.values()):
             raise InternalError("live sequences and scheduled ones differ")
+        if any(sequence.pending > len(self._flights) for sequence in scheduled):
+            raise InternalError("a sequence waits for an id that nobody chooses")
 
     def _check(self, sequences: list[Sequence], choices: tuple[Submit, ...]) -> None:
         keys = {sequence.key for sequence in sequences}
@@ -171,70 +179,77 @@ class Engine:
         self._next_deadline = min((each.deadline for each in self._live.values()), default=math.inf)
 
     def _drafter(self, rows: int) -> Draft:
-        """What to draft for a sequence of so many that decode: as much as pays."""
-        if not self._settings.prompt_lookup:
+        """What to draft for a sequence of so many that decode: as much as pays.
+
+        Drafts follow the newest id, which is not known while its batch is in flight.
+        """
+        if self._runner.ahead or not self._settings.prompt_lookup:
             return lambda sequence: []
         cost, gain = self._pace.token_cost(rows), self._pace.token_gain(rows)
 
         def draft(sequence: Sequence) -> list[int]:
             most = worth(sequence.lookup.share, token_cost=cost, token_gain=gain)
-            return sequence.draft(most, limit=self.limit) if most else []
+            return sequence.draft(most) if most else []
 
         return draft
 
-    def _run(self, plan: Plan) -> None:
-        rows = tuple(sequence.row(count) for sequence, count in plan.items())
-        decoding = sum(sequence.decoding for sequence in plan)
-        checked = decoding + sum(len(sequence.drafts) for sequence in plan)
-        began = self._clock()
+    def _launch(self, plan: Plan) -> int:
+        """Returns how many batches may be in flight now: none may follow one that crashed."""
+        launch = Launch.of(plan, self._runner, began=self._clock())
+        self._flights.append(launch)
+        return int(self._runner.ahead and not isinstance(launch.flight, Crashed))
+
+    def _land(self, launch: Launch) -> None:
         try:
-            results = self._runner.launch(Batch(rows)).land()
+            results = launch.flight.land()
         except Exception:
-            logger.exception("a batch of %d rows failed", len(rows))
+            logger.exception("a batch of %d rows failed", len(launch.shares))
             self._failures += 1
-            results = [RowResult(error="the batch failed")] * len(rows)
+            results = [RowResult(error="the batch failed")] * len(launch.shares)
         else:
             self._failures = 0
         now = self._clock()
-        for (sequence, count), result in zip(plan.items(), results, strict=True):
-            self._commit(sequence, count, result, now=now)
-        tokens = sum(plan.values())
+        seconds, self._landed = now - max(launch.began, self._landed), now
+        for share, result in zip(launch.shares, results, strict=True):
+            if share.sequence.state != "finished":  # else nobody wants it any more
+                self._commit(share, result, now=now)
+        tokens, checked = launch.tokens, launch.checked
         if not self._failures:
-            self._pace.record(seconds=now - began, rows=checked, prompt=tokens - checked)
-        self._on_step(Step(_kind(decoding, of=len(rows)), seconds=now - began, tokens=tokens))
+            self._pace.record(seconds=seconds, rows=checked, prompt=tokens - checked)
+        self._on_step(Step(launch.kind, seconds=seconds, tokens=tokens))
 
-    def _commit(self, sequence: Sequence, count: int, result: RowResult, *, now: float) -> None:
+    def _commit(self, share: Share, result: RowResult, *, now: float) -> None:
         """Take in what one row brought."""
+        sequence, row = share.sequence, share.row
         if result.error is not None:
             logger.error("request %s failed: %s", sequence.request_id, result.error)
             self._fail(sequence, InternalError(ROW_FAILED), reason="error")
-            return
-        known, before = count - len(sequence.drafts), len(sequence.output)
-        sequence.prompt_logprobs.extend(result.prompt_logprobs)
-        finish = sequence.take(result.tokens, self._eos, limit=self.limit)
-        taken = len(sequence.output) - before
-        self._count_drafts(sequence, accepted=max(0, len(result.tokens) - 1))
-        self._scheduler.advance(sequence, known + max(0, taken - 1))
-        if taken:
-            self._tell_tokens(sequence, taken, result, finish=finish, now=now)
-        elif not sequence.missing:  # max_tokens is 0
-            self._retire(sequence)
-            self._tell(sequence, news.prompt_news(sequence))
+        elif row.sample is not None:
+            self._take(share, result, now=now)
+        elif not share.lost:
+            stop = row.start + row.known
+            sequence.prompt_logprobs.extend(result.prompt_logprobs)
+            self._scheduler.advance(sequence, start=row.start, stop=stop)
+            if stop == len(sequence.prompt) and not sequence.most:
+                self._retire(sequence)
+                self._tell(sequence, news.prompt_news(sequence))
 
-    def _tell_tokens(
-        self,
-        sequence: Sequence,
-        count: int,
-        result: RowResult,
-        *,
-        finish: Finish | None,
-        now: float,
-    ) -> None:
+    def _take(self, share: Share, result: RowResult, *, now: float) -> None:
+        """Of a row that brings ids: those count even if the sequence has had to give way."""
+        sequence, row, before = share.sequence, share.row, len(share.sequence.output)
+        sequence.pending -= 1
+        sequence.prompt_logprobs.extend(result.prompt_logprobs)
+        finish = sequence.take(result.tokens, self._eos)
+        taken = len(sequence.output) - before
+        self._count_drafts(sequence, accepted=len(result.tokens) - 1)
+        if not share.lost:
+            stop = row.start + row.known + taken - 1
+            self._scheduler.advance(sequence, start=row.start, stop=stop)
         if sequence.first_token is None:
             sequence.first_token = now
         if finish:
             self._retire(sequence)
-        told = news.token_news(sequence, count, result.logprobs, finish=finish, eos=self._eos)
+        told = news.token_news(sequence, taken, result.logprobs, finish=finish, eos=self._eos)
         self._tell(sequence, told)
 
     def _count_drafts(self, sequence: Sequence, *, accepted: int) -> None:
@@ -286,7 +301,7 @@ class Engine:
         )
 
 
-def _sequence(worker: str, choice: Submit, *, now: float) -> Sequence:
+def _sequence(worker: str, choice: Submit, *, now: float, limit: int) -> Sequence:
     return Sequence(
         key=(worker, choice.stream),
         request_id=choice.request_id,
@@ -294,10 +309,5 @@ def _sequence(worker: str, choice: Submit, *, now: float) -> Sequence:
         params=choice.params,
         deadline=math.inf if choice.deadline is None else choice.deadline,
         queued=now,
+        most=min(choice.params.max_tokens, limit - len(choice.prompt)),
     )
-
-
-def _kind(decoding: int, *, of: int) -> Literal["prefill", "decode", "mixed"]:
-    if not decoding:
-        return "prefill"
-    return "decode" if decoding == of else "mixed"

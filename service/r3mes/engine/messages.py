@@ -45,6 +45,12 @@ class SamplingParams(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
     logprobs: int | None = None  # alternatives beside the chosen token; None is off
     prompt_logprobs: int | None = None  # the same for every prompt position
 
+    @property
+    def counts_output(self) -> bool:
+        """Does the choice of a token hang on which ids came before?"""
+        penalties = self.presence_penalty or self.frequency_penalty
+        return bool(penalties or self.repetition_penalty != 1.0)
+
 
 class Submit(Message, frozen=True):
     """One choice to generate. `stream` is unique within the sending worker."""

@@ -156,6 +156,7 @@ def torch_path(it: Module, *, why: str) -> Path:
             store,
             lambda rows: PagedStep(rows, store, it.dtype),
             vocab_size=it.vocab_size,
+            ahead=it.device.type == "cuda",
         )
 
     name = _name(it.dtype)
@@ -236,6 +237,7 @@ def operators_path(
             cache,
             lambda rows: NativeStep(found, team, cache, rows),
             vocab_size=it.vocab_size,
+            ahead=False,
         )
 
     return _native("operators", found, linears.kinds, shapes, model, forward, why=why)

@@ -16,7 +16,8 @@ UNKNOWN = -1  # stands for a token that was chosen on the device and is not know
 class Sample:
     """A wish for the token at index `position` of prompt + output.
 
-    `prompt` and `output` are the ids before it (penalties count them); randomness depends on
+    `prompt` and `output` are the ids before it, but for one that is not known yet: penalties count
+    them, so that nothing with penalties follows a row in flight. Randomness depends on
     (params.seed, position) alone. `drafts` are what that token and the next may be: each is
     followed as long as it is what is chosen, so that a step can bring several tokens.
     """
@@ -26,6 +27,11 @@ class Sample:
     prompt: Seq[int]
     output: Seq[int]
     drafts: Seq[int] = ()
+
+    @property
+    def early(self) -> bool:
+        """Is this one of the first `min_tokens`?"""
+        return self.position - len(self.prompt) < self.params.min_tokens
 
     def after(self, count: int) -> "Sample":
         """The wish for the token after so many of the drafts."""
@@ -54,6 +60,15 @@ class Row:
     prompt_logprobs: int | None = None
     targets: Seq[int] = ()
     follows: int | None = None
+
+    @property
+    def drafts(self) -> Seq[int]:
+        return self.sample.drafts if self.sample else ()
+
+    @property
+    def known(self) -> int:
+        """How many of the fed tokens are no drafts."""
+        return len(self.tokens) - len(self.drafts)
 
 
 @dataclass(frozen=True, slots=True)

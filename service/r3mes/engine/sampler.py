@@ -7,6 +7,8 @@ top_p, min_p. Tokens that tie with the last one kept by top_k or top_p are kept 
 A drawn token is the inverse of the cumulative distribution, in order of ids and in float64, at
 one uniform number that depends on (seed, position) alone: neighbours in the batch change nothing.
 Temperature 0 takes the most likely token.
+
+Asks no tensor for a value, but for one early exit on a CPU: the host never waits for the device.
 """
 
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from torch import Tensor
 from r3mes.engine.forward import NOT_FINITE
 from r3mes.engine.messages import SamplingParams
 from r3mes.engine.runner import Sample
+from r3mes.engine.transfer import Numbers, to_device
 
 BLOCK = 256  # tokens summed together before the search descends to single ones
 LOOKS = (128, 4096)  # most nuclei are smaller than the first; sorting more is slow
@@ -49,38 +52,42 @@ def sample(
     `logits` [rows, vocabulary] are changed in place; `best` [rows] are their most likely tokens,
     which are all that a plain greedy row needs. A row without a wish is only looked at.
     """
-    tokens = best
-    good = zip(wishes, best.tolist(), strict=True)
-    live = {
-        i: wish for i, (wish, token) in enumerate(good) if wish is not None and token != NOT_FINITE
-    }
+    live = {i: wish for i, wish in enumerate(wishes) if wish is not None}
     shaped = [i for i, wish in live.items() if shape_line(logits[i], wish, eos)]
     drawn = [i for i, wish in live.items() if wish.params.temperature > 0]
-    if again := sorted(set(shaped) - set(drawn)):
-        tokens[_ids(again, logits)] = logits[_ids(again, logits)].argmax(dim=-1)
+    again = sorted(set(shaped) - set(drawn))
+    if not again and not drawn:
+        return best
+    tokens = best.clone()
+    if again:
+        rows = _ids(again, logits)
+        tokens[rows] = logits[rows].argmax(dim=-1)
     if drawn:
-        tokens[_ids(drawn, logits)] = draw(logits[_ids(drawn, logits)], [live[i] for i in drawn])
-    return tokens
+        rows = _ids(drawn, logits)
+        tokens[rows] = draw(logits[rows], [live[i] for i in drawn])
+    return torch.where(best == NOT_FINITE, NOT_FINITE, tokens)
 
 
 def shape_line(line: Tensor, wish: Sample, eos: Sequence[int]) -> bool:
     """Bias, penalties, min_tokens: what changes single logits. False if nothing did."""
     params = wish.params
     penalties = params.presence_penalty or params.frequency_penalty
-    early = len(wish.output) < params.min_tokens
     if params.logit_bias:
-        ids = _ids(list(params.logit_bias), line)
-        line[ids] += torch.tensor(list(params.logit_bias.values()), device=line.device)
+        _add(line, list(params.logit_bias), list(params.logit_bias.values()))
     if params.repetition_penalty != 1.0:
         ids = torch.cat([_ids(wish.prompt, line), _ids(wish.output, line)])
         old, factor = line[ids], params.repetition_penalty
         line[ids] = torch.where(old < 0, old * factor, old / factor)
     if wish.output and penalties:
-        ids, counts = torch.unique(_ids(wish.output, line), return_counts=True)
-        line[ids] -= params.presence_penalty + params.frequency_penalty * counts
-    if early:
-        line[_ids(stop_ids(params, eos), line)] = NEVER
-    return bool(params.logit_bias or params.repetition_penalty != 1.0 or penalties or early)
+        seen, counts = np.unique(wish.output, return_counts=True)
+        _add(line, seen, -(params.presence_penalty + params.frequency_penalty * counts))
+    if wish.early:
+        line.index_fill_(0, _ids(stop_ids(params, eos), line), NEVER)
+    return bool(params.logit_bias or params.counts_output or wish.early)
+
+
+def _add(line: Tensor, ids: Numbers, values: Numbers) -> None:
+    line.index_add_(0, _ids(ids, line), to_device(values, line.dtype, line.device))
 
 
 def stop_ids(params: SamplingParams, eos: Sequence[int]) -> list[int]:
@@ -88,15 +95,15 @@ def stop_ids(params: SamplingParams, eos: Sequence[int]) -> list[int]:
     return [*params.stop_token_ids, *(() if params.ignore_eos else eos)]
 
 
-def _ids(ids: Sequence[int], like: Tensor) -> Tensor:
-    return torch.tensor(ids, dtype=torch.int64, device=like.device)
+def _ids(ids: Numbers, like: Tensor) -> Tensor:
+    return to_device(ids, torch.int64, like.device)
 
 
 def draw(logits: Tensor, wishes: Sequence[Sample]) -> Tensor:
     """A token from each row's distribution after temperature, top_k, top_p and min_p."""
     scores = filtered(logits, [wish.params for wish in wishes])
     numbers = uniform([w.params.seed for w in wishes], [w.position for w in wishes])
-    return inverse_cdf(scores.exp_(), torch.from_numpy(numbers).to(logits.device))
+    return inverse_cdf(scores.exp_(), to_device(numbers, torch.float64, logits.device))
 
 
 def filtered(logits: Tensor, params: Sequence[SamplingParams]) -> Tensor:
@@ -104,14 +111,13 @@ def filtered(logits: Tensor, params: Sequence[SamplingParams]) -> Tensor:
     heat = _column([one.temperature for one in params], logits)
     scores = (logits - logits.amax(dim=-1, keepdim=True)) / heat
     vocabulary = scores.shape[1]
-    for i, one in enumerate(params):
-        if 0 < one.top_k < vocabulary:
-            keep_from(scores[i : i + 1], scores[i].topk(one.top_k).values[-1:])
-    nuclei = [i for i, one in enumerate(params) if one.top_p < 1]
-    if nuclei:
-        rows = torch.tensor(nuclei, device=logits.device)
+    if few := [i for i, one in enumerate(params) if 0 < one.top_k < vocabulary]:
+        rows = _ids(few, scores)
+        keep_from(scores, _at(rows, nth(scores[rows], [params[i].top_k for i in few]), scores))
+    if nuclei := [i for i, one in enumerate(params) if one.top_p < 1]:
+        rows = _ids(nuclei, scores)
         mass = _column([params[i].top_p for i in nuclei], logits).double()
-        scores[rows] = keep_from(scores[rows], nucleus(scores[rows], mass))
+        keep_from(scores, _at(rows, nucleus(scores[rows], mass), scores))
     if any(one.min_p > 0 for one in params):
         keep_from(scores, _column([one.min_p for one in params], logits).log())
     return scores
@@ -121,20 +127,43 @@ def keep_from(scores: Tensor, least: Tensor) -> Tensor:
     return scores.masked_fill_(scores < least, NEVER)
 
 
+def _at(rows: Tensor, least: Tensor, scores: Tensor) -> Tensor:
+    """`least` [some, 1] for those rows of the scores, and for all others what keeps everything."""
+    return scores.new_full((len(scores), 1), NEVER).index_copy_(0, rows, least)
+
+
+def nth(scores: Tensor, counts: Sequence[int]) -> Tensor:
+    """The n-th largest score of each row: [rows, 1]."""
+    places = to_device([count - 1 for count in counts], torch.int64, scores.device)
+    return scores.topk(max(counts)).values.gather(1, places[:, None])
+
+
 def nucleus(scores: Tensor, mass: Tensor) -> Tensor:
     """The least score of the smallest set of tokens whose probability reaches `mass`: [rows, 1]."""
     total = scores.double().logsumexp(dim=-1, keepdim=True)
-    least = torch.empty_like(total)
-    open_rows = torch.arange(len(scores), device=scores.device)
+    if not scores.is_cpu:  # to ask which rows need another look would be to wait
+        return reaching(scores, total, mass, scores.shape[1])[0]
+    least = torch.empty_like(scores[:, :1])
+    open_rows = torch.arange(len(scores))
     for look in (*LOOKS, scores.shape[1]):
-        top = scores[open_rows].topk(min(look, scores.shape[1])).values
-        reached = (top - total[open_rows]).exp().cumsum(dim=-1) >= mass[open_rows]
-        reached[:, -1] |= look >= scores.shape[1]  # rounding may leave the sum short of 1
-        least[open_rows] = top.gather(1, reached.int().argmax(dim=-1, keepdim=True)).double()
-        open_rows = open_rows[~reached.any(dim=-1)]
+        found, reached = reaching(scores[open_rows], total[open_rows], mass[open_rows], look)
+        least[open_rows] = found
+        open_rows = open_rows[~reached]
         if not len(open_rows):
             break
-    return least.to(scores.dtype)
+    return least
+
+
+def reaching(scores: Tensor, total: Tensor, mass: Tensor, look: int) -> tuple[Tensor, Tensor]:
+    """The score with which the `look` largest reach `mass` [rows, 1], and whether they do [rows].
+
+    `total` [rows, 1] is the logarithm of the sum of all weights.
+    """
+    top = scores.topk(min(look, scores.shape[1])).values
+    reached = (top - total).exp().cumsum(dim=-1) >= mass
+    if look >= scores.shape[1]:
+        reached[:, -1] = True  # rounding may leave the sum short of 1
+    return top.gather(1, reached.int().argmax(dim=-1, keepdim=True)), reached.any(dim=-1)
 
 
 def inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:
@@ -154,4 +183,4 @@ def inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:
 
 
 def _column(values: Sequence[float], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
+    return to_device(values, like.dtype, like.device)[:, None]

@@ -67,18 +67,18 @@ class Scheduler:
             budget -= plan[newest]
             self._grow(newest, plan[newest])
         for sequence in plan:  # the last, of what nobody else needs
-            if sequence.decoding:
-                plan[sequence] += self._add_drafts(sequence, draft(sequence))
+            if sequence.decoding and (drafts := draft(sequence)):
+                plan[sequence] += self._add_drafts(sequence, drafts)
         self.chunks += sum(count < sequence.missing for sequence, count in plan.items())
         return plan
 
-    def advance(self, sequence: Sequence, count: int) -> None:
-        """`count` more positions of the sequence are computed; full blocks become findable."""
+    def advance(self, sequence: Sequence, *, start: int, stop: int) -> None:
+        """Positions from `start` to `stop` are computed and their ids are known; blocks that are
+        full with them become findable."""
         size = self.pool.block_size
-        done = sequence.computed // size
-        sequence.computed += count
+        done, full = start // size, stop // size
+        sequence.computed = max(sequence.computed, stop)  # the next ones may be on their way
         self._give_back_surplus(sequence)
-        full = sequence.computed // size
         if not self.prefix_cache or full == done:
             return
         names = sequence.names(full, block_size=size)
@@ -137,8 +137,11 @@ class Scheduler:
         self.waiting.appendleft(sequence)
 
     def _admit(self, *, now: float) -> bool:
-        """Move the head of the line into the batch if there is a seat and its prompt fits."""
-        if not self.waiting or not self.seats:
+        """Move the head of the line into the batch if there is a seat and its ids fit.
+
+        It may have had to give way while its next id was being chosen, and waits for that first.
+        """
+        if not self.waiting or not self.seats or self.waiting[0].pending:
             return False
         sequence = self.waiting[0]
         prefix = self._reusable(sequence)

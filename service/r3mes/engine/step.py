@@ -19,6 +19,7 @@ from r3mes.engine import attention
 from r3mes.engine.attention import Heads, Mask, Sight, attend
 from r3mes.engine.kv_store import KVStore
 from r3mes.engine.runner import Row
+from r3mes.engine.transfer import to_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,4 +148,4 @@ class PagedStep:
         return sight.kept()
 
     def _tensor(self, numbers: np.ndarray[Any, Any]) -> Tensor:
-        return torch.from_numpy(numbers).to(self.store.device)
+        return to_device(numbers, torch.int64, self.store.device)

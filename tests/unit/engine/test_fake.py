@@ -1,6 +1,7 @@
 """The fake runner says what its oracle says, and does not let a wrong block table pass."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,67 @@ def test_a_decode_step_over_its_own_history_is_fine() -> None:
 
     (second,) = run(fake, following(first.tokens[0]))
     assert (token_at(0, 4),) == second.tokens
+
+
+def ahead(*prompts: list[int], **wishes: Any) -> tuple[FakeRunner, list[Row]]:
+    """A runner that was given these prompts, and the rows that follow."""
+    fake = FakeRunner(num_blocks=8, block_size=2, ahead=True)
+    sequences = [sequence(prompt, seed=seed, **wishes) for seed, prompt in enumerate(prompts)]
+    blocks = [[2 * place, 2 * place + 1] for place in range(len(prompts))]
+    rows = [
+        replace(each.row(len(each.prompt)), blocks=held[: -(-len(each.prompt) // 2)])
+        for each, held in zip(sequences, blocks, strict=True)
+    ]
+    run(fake, *rows)
+    for place, (each, row) in enumerate(zip(sequences, rows, strict=True)):
+        each.launched(row, place=place)
+    pairs = zip(sequences, blocks, strict=True)
+    return fake, [
+        replace(each.row(1), blocks=held[: -(-(each.computed + 1) // 2)]) for each, held in pairs
+    ]
+
+
+def test_a_row_that_follows_gets_the_token_that_was_chosen_before() -> None:
+    fake, rows = ahead([1, 2, 3], [4])
+
+    one, two = run(fake, *rows)
+
+    assert ((token_at(0, 4),), (token_at(1, 2),)) == (one.tokens, two.tokens)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"follows": 1}, "another sequence"),
+        ({"follows": None}, "unknown"),
+        ({"tokens": [64]}, "not just the newest"),
+        ({"sample": None}, "not just the newest"),
+        ({"blocks": [4, 1]}, "never computed"),
+    ],
+)
+def test_a_row_that_follows_wrongly_fails(change: dict[str, object], fault: str) -> None:
+    fake, (row, _) = ahead([1, 2, 3], [4])
+
+    (wrong,) = run(fake, replace(row, **change))
+
+    assert fault in (wrong.error or "")
+
+
+def test_a_row_that_follows_one_without_a_token_fails() -> None:
+    fake, (row,) = ahead([1, 2, 3])
+    run(fake, Row([1], 0, [7], None))
+
+    (wrong,) = run(fake, row)
+
+    assert "no token was chosen" in (wrong.error or "")
+
+
+def test_a_row_with_penalties_cannot_follow() -> None:
+    fake, (row,) = ahead([1, 2, 3], frequency_penalty=0.5)
+
+    (wrong,) = run(fake, row)
+
+    assert "hangs on a token" in (wrong.error or "")
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,15 @@ def test_drafts_take_no_block_that_others_need(blocks: int) -> None:
     assert fast.engine.stats.preemptions <= plain.engine.stats.preemptions
 
 
+def test_nothing_is_drafted_where_the_newest_id_is_not_known_in_time() -> None:
+    fake = FakeEngine(pace=eager(), ahead=True)
+    fake.submit(1, [65] * 9, max_tokens=20, logit_bias=AGAIN)
+    fake.finish()
+
+    assert [65] * 20 == fake.ledger.ids(1)
+    assert {"accepted": 0, "rejected": 0} == fake.engine.stats.drafts
+
+
 def test_it_can_be_turned_off() -> None:
     fake = FakeEngine(pace=eager(), prompt_lookup=False)
     fake.submit(1, [65] * 9, max_tokens=20, logit_bias=AGAIN)

@@ -1,14 +1,27 @@
 """The engine with the fake runner: every stream gets what it would get alone, and ends once."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
 import pytest
 
-from r3mes.engine.fake import EOS
+from r3mes.engine.fake import EOS, FakeRunner
 from r3mes.engine.messages import Finish
-from support.engine import FakeEngine, answer
+from r3mes.engine.runner import Batch, Flight, RowResult
+from support.engine import FakeEngine, ManualClock, answer
+
+Make = Callable[..., FakeEngine]
 
 
-def test_a_stream_gets_one_update_a_token_and_its_finish_with_the_last() -> None:
-    fake = FakeEngine()
+@pytest.fixture(params=[False, True], ids=["in step", "ahead"])
+def engine(request: pytest.FixtureRequest) -> Make:
+    """Makes engines whose runner lets each batch land at once, or runs ahead."""
+    return partial(FakeEngine, ahead=request.param)
+
+
+def test_a_stream_gets_one_update_a_token_and_its_finish_with_the_last(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, [1, 2, 3], max_tokens=3)
     fake.finish()
 
@@ -17,41 +30,41 @@ def test_a_stream_gets_one_update_a_token_and_its_finish_with_the_last() -> None
     assert [None, None, "length"] == [update.finish for update in updates]
 
 
-def test_stamps_come_with_the_first_token_and_with_the_end() -> None:
-    fake = FakeEngine()
+def test_stamps_come_with_the_first_token_and_with_the_end(engine: Make) -> None:
+    fake = engine()
     fake.clock.now = 1.0
     fake.submit(1, [1, 2, 3], max_tokens=3)
-    for now in (2.0, 3.0, 4.0):
-        fake.clock.now = now
+    for _ in range(3 + fake.lag):
+        fake.clock.now += 1
         fake.step()
 
     first, middle, last = (update.stamps for update in fake.ledger.updates["w", 1])
     assert middle is None
     assert first is not None
     assert last is not None
-    assert (1.0, 2.0, 2.0, None) == (
+    assert (1, 2, 2 + fake.lag, None) == (
         first.queued,
         first.scheduled,
         first.first_token,
         first.finished,
     )
-    assert (2.0, 4.0) == (last.first_token, last.finished)
+    assert (2 + fake.lag, 4 + fake.lag) == (last.first_token, last.finished)
 
 
-def test_a_worker_gets_one_delivery_a_step_with_all_its_news() -> None:
-    fake = FakeEngine()
+def test_a_worker_gets_one_delivery_a_step_with_all_its_news(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, [1])
     fake.submit(2, [2])
     fake.submit(1, [3], worker="other")
-    fake.step()
+    fake.step(1 + fake.lag)
 
     assert [("w", 2), ("other", 1)] == [
         (worker, len(delivery.updates)) for worker, delivery in fake.ledger.deliveries
     ]
 
 
-def test_streams_of_two_workers_may_have_the_same_number() -> None:
-    fake = FakeEngine()
+def test_streams_of_two_workers_may_have_the_same_number(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, [1], worker="a")
     fake.submit(1, [1, 2], worker="b")
     fake.finish()
@@ -60,8 +73,8 @@ def test_streams_of_two_workers_may_have_the_same_number() -> None:
     assert answer([1, 2], 8) == fake.ledger.ids(1, worker="b")
 
 
-def test_a_batch_of_chunked_and_shared_prompts_gives_what_each_gives_alone() -> None:
-    fake = FakeEngine()
+def test_a_batch_of_chunked_and_shared_prompts_gives_what_each_gives_alone(engine: Make) -> None:
+    fake = engine()
     prompts = [[1] * (5 + 9 * index) for index in range(8)]
     for stream, prompt in enumerate(prompts):
         fake.submit(stream, prompt, seed=stream, max_tokens=20)
@@ -73,8 +86,8 @@ def test_a_batch_of_chunked_and_shared_prompts_gives_what_each_gives_alone() -> 
     assert fake.engine.stats.prefix_hits > 0
 
 
-def test_a_preempted_stream_gets_every_token_once() -> None:
-    fake = FakeEngine(kv_blocks=8)
+def test_a_preempted_stream_gets_every_token_once(engine: Make) -> None:
+    fake = engine(kv_blocks=8)
     for stream in range(3):
         fake.submit(stream, [stream] * 5, max_tokens=20)
     fake.finish()
@@ -99,9 +112,9 @@ def test_a_preempted_stream_gets_every_token_once() -> None:
     ],
 )
 def test_a_stream_ends(
-    wishes: dict[str, object], finish: Finish, stop_token: int | None, count: int
+    engine: Make, wishes: dict[str, object], finish: Finish, stop_token: int | None, count: int
 ) -> None:
-    fake = FakeEngine()
+    fake = engine()
     fake.submit(1, [1], **wishes)
     fake.finish()
 
@@ -110,16 +123,16 @@ def test_a_stream_ends(
     assert count == len(fake.ledger.ids(1))
 
 
-def test_a_stream_ends_where_the_models_context_ends() -> None:
-    fake = FakeEngine(max_len=16)
+def test_a_stream_ends_where_the_models_context_ends(engine: Make) -> None:
+    fake = engine(max_len=16)
     fake.submit(1, [1] * 10, max_tokens=100)
     fake.finish()
 
     assert (6, "length") == (len(fake.ledger.ids(1)), fake.ledger.last(1).finish)
 
 
-def test_a_stream_that_fills_the_whole_cache_alone_ends_there() -> None:
-    fake = FakeEngine(kv_blocks=4)
+def test_a_stream_that_fills_the_whole_cache_alone_ends_there(engine: Make) -> None:
+    fake = engine(kv_blocks=4)
     fake.submit(1, [1] * 10, max_tokens=100)
     fake.submit(2, [2] * 10, max_tokens=3)
     fake.finish()
@@ -128,8 +141,8 @@ def test_a_stream_that_fills_the_whole_cache_alone_ends_there() -> None:
     assert (3, "length") == (len(fake.ledger.ids(2)), fake.ledger.last(2).finish)
 
 
-def test_a_prompt_larger_than_the_cache_is_refused() -> None:
-    fake = FakeEngine(kv_blocks=4)
+def test_a_prompt_larger_than_the_cache_is_refused(engine: Make) -> None:
+    fake = engine(kv_blocks=4)
     fake.submit(1, [1] * 16)
     fake.finish()
 
@@ -138,8 +151,8 @@ def test_a_prompt_larger_than_the_cache_is_refused() -> None:
     assert "KV cache" in (last.message or "")
 
 
-def test_prompt_logprobs_come_once_whole_and_with_the_first_token() -> None:
-    fake = FakeEngine()
+def test_prompt_logprobs_come_once_whole_and_with_the_first_token(engine: Make) -> None:
+    fake = engine()
     prompt = list(range(40))
     fake.submit(1, prompt, max_tokens=2, prompt_logprobs=1)
     fake.finish()
@@ -152,8 +165,8 @@ def test_prompt_logprobs_come_once_whole_and_with_the_first_token() -> None:
 
 
 @pytest.mark.parametrize("alternatives", [0, 3])
-def test_prompt_logprobs_survive_a_preemption_whole(alternatives: int) -> None:
-    fake, alone = FakeEngine(kv_blocks=10, chunk_tokens=16), FakeEngine()
+def test_prompt_logprobs_survive_a_preemption_whole(engine: Make, alternatives: int) -> None:
+    fake, alone = engine(kv_blocks=10, chunk_tokens=16), engine()
     fake.submit(1, [1] * 3, max_tokens=30)
     fake.step()
     for engine in (fake, alone):
@@ -170,8 +183,36 @@ def test_prompt_logprobs_survive_a_preemption_whole(alternatives: int) -> None:
     assert alone.ledger.updates["w", 2][0].prompt_logprobs == whole
 
 
-def test_with_no_token_wanted_the_prompt_is_read_and_that_is_all() -> None:
-    fake = FakeEngine()
+@pytest.mark.parametrize(("head", "length"), [(8, 24), (12, 20)])
+def test_the_last_prompt_logprobs_under_way_count_for_who_gives_way(head: int, length: int) -> None:
+    fake = FakeEngine(kv_blocks=10, ahead=True)
+    fake.submit(1, [1] * 3, max_tokens=30)
+    fake.step(head)
+    fake.submit(2, list(range(length)), max_tokens=5, prompt_logprobs=0)
+    fake.finish()
+
+    assert fake.engine.stats.preemptions > 0
+    first, *_ = fake.ledger.updates["w", 2]
+    assert list(range(1, length)) == [each.token for each in first.prompt_logprobs or [] if each]
+
+
+def test_a_chunk_under_way_is_lost_to_who_gives_way() -> None:
+    fake = FakeEngine(kv_blocks=28, block_size=2, ahead=True)
+    fake.submit(1, [1] * 3, max_tokens=30)
+    fake.step()
+    fake.submit(2, list(range(50)), max_tokens=5, prompt_logprobs=0)
+    while not fake.engine.stats.preemptions:
+        fake.step()
+
+    assert [] == fake.ledger.ids(2)
+    fake.finish()
+    first, *_ = fake.ledger.updates["w", 2]
+    assert list(range(1, 50)) == [each.token for each in first.prompt_logprobs or [] if each]
+    assert answer(list(range(50)), 5) == fake.ledger.ids(2)
+
+
+def test_with_no_token_wanted_the_prompt_is_read_and_that_is_all(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, list(range(20)), max_tokens=0, prompt_logprobs=0)
     fake.finish()
 
@@ -180,8 +221,8 @@ def test_with_no_token_wanted_the_prompt_is_read_and_that_is_all() -> None:
     assert 20 == len(update.prompt_logprobs or [])
 
 
-def test_logprobs_come_with_their_ids() -> None:
-    fake = FakeEngine()
+def test_logprobs_come_with_their_ids(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, [1], logprobs=0, max_tokens=2)
     fake.submit(2, [1], max_tokens=2)
     fake.finish()
@@ -192,8 +233,8 @@ def test_logprobs_come_with_their_ids() -> None:
     assert {None} == {update.logprobs for update in fake.ledger.updates["w", 2]}
 
 
-def test_a_full_line_refuses_the_next_one_before_the_pass() -> None:
-    fake = FakeEngine(max_batch=2, max_waiting=3)
+def test_a_full_line_refuses_the_next_one_before_the_pass(engine: Make) -> None:
+    fake = engine(max_batch=2, max_waiting=3)
     for stream in range(6):
         fake.submit(stream, [stream])
     fake.step()
@@ -207,8 +248,8 @@ def test_a_full_line_refuses_the_next_one_before_the_pass() -> None:
     assert answer([4], 8) == fake.ledger.ids(4)
 
 
-def test_a_request_of_many_choices_is_taken_as_a_whole_or_not_at_all() -> None:
-    fake = FakeEngine(max_batch=1, max_waiting=2)
+def test_a_request_of_many_choices_is_taken_as_a_whole_or_not_at_all(engine: Make) -> None:
+    fake = engine(max_batch=1, max_waiting=2)
     fake.request([1, 2], [7])
     fake.request([3, 4], [7])  # there is room for one of them
     fake.request([5], [7])
@@ -222,29 +263,29 @@ def test_a_request_of_many_choices_is_taken_as_a_whole_or_not_at_all() -> None:
     assert [answer([7], 8)] * 3 == [fake.ledger.ids(stream) for stream in (1, 2, 5)]
 
 
-def test_two_choices_cannot_share_the_number_of_a_stream() -> None:
-    fake = FakeEngine()
+def test_two_choices_cannot_share_the_number_of_a_stream(engine: Make) -> None:
+    fake = engine()
     fake.request([1, 1], [7])
     fake.finish()
 
     assert ["error", "error"] == [update.finish for update in fake.ledger.updates["w", 1]]
 
 
-def test_a_deadline_ends_a_running_stream_and_frees_its_blocks() -> None:
-    fake = FakeEngine()
+def test_a_deadline_ends_a_running_stream_and_frees_its_blocks(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, [1] * 10, max_tokens=50, deadline=5.0)
     fake.step(3)
     fake.clock.now = 5.0
     fake.step()
 
     assert ("error", "deadline_exceeded") == (fake.ledger.last(1).finish, fake.ledger.last(1).error)
-    assert answer([1] * 10, 3) == fake.ledger.ids(1)
+    assert answer([1] * 10, 3 - fake.lag) == fake.ledger.ids(1)
     assert 0 == fake.engine.stats.blocks_used
     assert {"deadline": 1} == fake.engine.stats.aborts
 
 
-def test_a_deadline_ends_a_waiting_request_too() -> None:
-    fake = FakeEngine(max_batch=1)
+def test_a_deadline_ends_a_waiting_request_too(engine: Make) -> None:
+    fake = engine(max_batch=1)
     fake.submit(1, [1], max_tokens=50)
     fake.submit(2, [2], deadline=5.0)
     fake.submit(3, [3], deadline=9.0)
@@ -259,8 +300,8 @@ def test_a_deadline_ends_a_waiting_request_too() -> None:
     assert "deadline_exceeded" == fake.ledger.last(3).error
 
 
-def test_a_deadline_that_has_passed_already_costs_no_pass() -> None:
-    fake = FakeEngine()
+def test_a_deadline_that_has_passed_already_costs_no_pass(engine: Make) -> None:
+    fake = engine()
     fake.clock.now = 5.0
     fake.submit(1, [1], deadline=4.0)
     fake.step()
@@ -269,8 +310,8 @@ def test_a_deadline_that_has_passed_already_costs_no_pass() -> None:
     assert [] == fake.steps
 
 
-def test_an_abort_frees_the_blocks_by_the_next_step() -> None:
-    fake = FakeEngine()
+def test_an_abort_frees_the_blocks_by_the_next_step(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, [1] * 10)
     fake.submit(2, [2])
     fake.step()
@@ -283,8 +324,8 @@ def test_an_abort_frees_the_blocks_by_the_next_step() -> None:
     assert {"client": 1} == fake.engine.stats.aborts
 
 
-def test_a_request_is_aborted_in_the_line() -> None:
-    fake = FakeEngine(max_batch=1)
+def test_a_request_is_aborted_in_the_line(engine: Make) -> None:
+    fake = engine(max_batch=1)
     fake.submit(1, [1])
     fake.submit(2, [2])
     fake.step()
@@ -295,8 +336,8 @@ def test_a_request_is_aborted_in_the_line() -> None:
     assert answer([1], 8) == fake.ledger.ids(1)
 
 
-def test_an_abort_concerns_the_senders_streams_only() -> None:
-    fake = FakeEngine()
+def test_an_abort_concerns_the_senders_streams_only(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, [1])
     fake.engine.abort("other", [1])
     fake.finish()
@@ -304,8 +345,8 @@ def test_an_abort_concerns_the_senders_streams_only() -> None:
     assert answer([1], 8) == fake.ledger.ids(1)
 
 
-def test_a_dead_workers_streams_end_without_news() -> None:
-    fake = FakeEngine()
+def test_a_dead_workers_streams_end_without_news(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, [1], worker="dead")
     fake.submit(2, [1], worker="dead")
     fake.submit(1, [1, 2])
@@ -320,8 +361,8 @@ def test_a_dead_workers_streams_end_without_news() -> None:
     assert {"worker_died": 2} == fake.engine.stats.aborts
 
 
-def test_a_worker_that_cannot_be_reached_can_be_aborted_during_delivery() -> None:
-    fake = FakeEngine()
+def test_a_worker_that_cannot_be_reached_can_be_aborted_during_delivery(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, [1], worker="gone")
     fake.submit(1, [1, 2])
     fake.gone.add("gone")
@@ -331,8 +372,8 @@ def test_a_worker_that_cannot_be_reached_can_be_aborted_during_delivery() -> Non
     assert {"worker_died": 1} == fake.engine.stats.aborts
 
 
-def test_a_stream_number_in_use_is_refused_and_the_first_goes_on() -> None:
-    fake = FakeEngine()
+def test_a_stream_number_in_use_is_refused_and_the_first_goes_on(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, [1])
     fake.submit(1, [1])
     fake.finish()
@@ -341,8 +382,8 @@ def test_a_stream_number_in_use_is_refused_and_the_first_goes_on() -> None:
     assert answer([1], 8) == fake.ledger.ids(1)
 
 
-def test_each_forward_pass_is_reported_with_its_kind() -> None:
-    fake = FakeEngine()
+def test_each_forward_pass_is_reported_with_its_kind(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, [1] * 6, max_tokens=3)
     fake.step(2)
     fake.submit(2, [2] * 5, max_tokens=1)
@@ -354,25 +395,77 @@ def test_each_forward_pass_is_reported_with_its_kind() -> None:
     ]
 
 
-def test_an_idle_step_runs_nothing() -> None:
-    fake = FakeEngine()
+@dataclass
+class Late:
+    """A flight that lands a second after somebody waits for it."""
+
+    flight: Flight
+    clock: ManualClock
+
+    def land(self) -> list[RowResult]:
+        self.clock.now += 1
+        return self.flight.land()
+
+
+class Slow(FakeRunner):
+    clock: ManualClock
+
+    def launch(self, batch: Batch) -> Flight:
+        return Late(super().launch(batch), self.clock)
+
+
+def test_a_pass_lasts_from_the_landing_before_to_its_own() -> None:
+    runner = Slow(num_blocks=64, block_size=4, ahead=True)
+    fake = FakeEngine(runner=runner)
+    runner.clock = fake.clock
+    fake.submit(1, [1], max_tokens=4)
+    fake.finish()
+
+    assert [1.0] * 4 == [step.seconds for step in fake.steps]
+
+
+def test_a_stream_aborted_in_flight_frees_its_blocks_at_once_and_harms_nobody() -> None:
+    fake = FakeEngine(ahead=True, kv_blocks=5)
+    fake.submit(1, [1] * 15, max_tokens=5)
+    fake.step(2)
+    fake.engine.abort("w", [1])
+    fake.submit(2, [2] * 15, max_tokens=5)
+    fake.step()
+
+    assert 4 == fake.engine.stats.blocks_used
+    fake.finish()
+    assert answer([1] * 15, 1) == fake.ledger.ids(1)
+    assert answer([2] * 15, 5) == fake.ledger.ids(2)
+
+
+def test_who_needs_its_newest_id_runs_every_other_step_and_hinders_nobody() -> None:
+    fake = FakeEngine(ahead=True)
+    fake.submit(1, [1], max_tokens=4, repetition_penalty=1.5)
+    fake.submit(2, [2], max_tokens=8)
+    fake.finish()
+
+    assert [2, 1, 2, 1, 2, 1, 2, 1] == [step.tokens for step in fake.steps]
+
+
+def test_an_idle_step_runs_nothing(engine: Make) -> None:
+    fake = engine()
     fake.step()
 
     assert ([], []) == (fake.steps, fake.ledger.deliveries)
 
 
-def test_the_snapshot_tells_the_blocks_apart() -> None:
-    fake = FakeEngine()
+def test_the_snapshot_tells_the_blocks_apart(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, [1] * 9, max_tokens=1)
     fake.submit(2, [2] * 5, max_tokens=5)
-    fake.step()
+    fake.step(1 + fake.lag)
 
     stats = fake.engine.stats
     assert (2, 2, 60) == (stats.blocks_used, stats.blocks_cached, stats.blocks_free)
 
 
-def test_an_abort_is_counted_by_its_reason() -> None:
-    fake = FakeEngine()
+def test_an_abort_is_counted_by_its_reason(engine: Make) -> None:
+    fake = engine()
     fake.submit(1, [1], max_tokens=50)
     fake.submit(2, [2], max_tokens=50)
     fake.step()

@@ -31,6 +31,7 @@ class EngineMachine(RuleBasedStateMachine):
         chunk=st.integers(16, 24),
         prefix_cache=st.booleans(),
         drafting=st.booleans(),
+        ahead=st.booleans(),
         size=st.sampled_from([2, 4, 5]),
     )
     def start(
@@ -41,10 +42,12 @@ class EngineMachine(RuleBasedStateMachine):
         chunk: int,
         prefix_cache: bool,
         drafting: bool,
+        ahead: bool,
         size: int,
     ) -> None:
         self.fake = FakeEngine(
             pace=eager(chunk) if drafting else None,
+            ahead=ahead,
             kv_blocks=blocks * 4 // size,
             block_size=size,
             max_batch=batch,
@@ -57,6 +60,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.wanted: dict[Key, int] = {}
         self.least: dict[Key, int] = {}
         self.stops: dict[Key, tuple[int, ...]] = {}
+        self.told_prompts: set[Key] = set()  # whose logprobs are wished
         self.deadlines: dict[Key, float] = {}
         self.aborted: set[Key] = set()
         self.dead: set[Key] = set()
@@ -71,6 +75,7 @@ class EngineMachine(RuleBasedStateMachine):
         logprobs=st.none() | st.integers(0, 2),
         least=st.integers(0, 12),
         stops=st.booleans(),
+        penalty=st.sampled_from([0.0, 0.0, 0.5]),
     )
     def submit(
         self,
@@ -83,6 +88,7 @@ class EngineMachine(RuleBasedStateMachine):
         logprobs: int | None,
         least: int,
         stops: bool,
+        penalty: float,
     ) -> None:
         key = (worker, len(self.prompts))
         self.prompts[key] = prompt = [family] * length + [tail] * tail
@@ -90,6 +96,8 @@ class EngineMachine(RuleBasedStateMachine):
         self.stops[key] = tuple(answer(prompt, 6, seed=key[1])[3:4]) if stops else ()
         self.least[key] = least if stops else 0
         self.wanted[key] = wanted
+        if logprobs is not None:
+            self.told_prompts.add(key)
         deadline = None if patience is None else self.fake.clock.now + patience
         if deadline is not None:
             self.deadlines[key] = deadline
@@ -103,6 +111,7 @@ class EngineMachine(RuleBasedStateMachine):
             prompt_logprobs=logprobs,
             min_tokens=self.least[key],
             stop_token_ids=self.stops[key],
+            presence_penalty=penalty,
         )
 
     @rule(data=st.data())
@@ -144,6 +153,9 @@ class EngineMachine(RuleBasedStateMachine):
         ids = list(chain.from_iterable(update.ids for update in updates))
         finishes = [update.finish for update in updates if update.finish]
         assert self._expected(key, len(ids)) == ids
+        if ids and key in self.told_prompts:
+            told = updates[0].prompt_logprobs or []
+            assert self.prompts[key][1:] == [each.token for each in told if each]
         if key in self.dead and not finishes:
             return
         assert 1 == len(finishes) == (updates[-1].finish is not None)

@@ -12,8 +12,9 @@ from r3mes.engine.checkpoint import read_checkpoint
 from r3mes.engine.forward import StockForward
 from r3mes.engine.load import load_model
 from r3mes.engine.messages import SamplingParams
+from r3mes.engine.model_flight import BROKEN
 from r3mes.engine.model_runner import ModelRunner
-from r3mes.engine.runner import Batch, Row, RowResult, Sample
+from r3mes.engine.runner import UNKNOWN, Batch, Row, RowResult, Sample
 from r3mes.settings import EngineSettings, ModelSettings
 from support.models import VOCABULARY, Oracle, make_checkpoint
 
@@ -26,15 +27,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_checkpoint(tmp_path_factory.mktemp("model") / "small", "llama")
 
 
-@pytest.fixture
-def runner(folder: Path) -> ModelRunner:
-    return load_model(
+@pytest.fixture(params=[False, True], ids=["in step", "ahead"])
+def runner(folder: Path, request: pytest.FixtureRequest) -> ModelRunner:
+    runner = load_model(
         ModelSettings(source=str(folder), device="cpu"),
         EngineSettings(runner="portable", kv_blocks=8, block_size=4),
         checkpoint=read_checkpoint(folder),
         progress=lambda share, detail: None,
         accepted=lambda path: None,
     ).runner
+    plain = runner.forward
+    assert isinstance(plain, StockForward)
+    plain.ahead = request.param
+    return ModelRunner(plain, eos=runner.eos)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +53,14 @@ def expected(folder: Path) -> torch.Tensor:
 def prompt_row(blocks: list[int], tokens: list[int] = PROMPT, **params: Any) -> Row:
     chosen = SamplingParams(**{"max_tokens": 4, "temperature": 0.0, **params})
     return Row(tokens, 0, blocks, Sample(chosen, len(tokens), tokens, []))
+
+
+def following(row: Row, place: int) -> Row:
+    """The next row of the same sequence, before its token is known."""
+    assert row.sample is not None
+    stop = row.start + len(row.tokens)
+    sample = replace(row.sample, position=stop + 1)
+    return Row([UNKNOWN], stop, row.blocks, sample, follows=place)
 
 
 def module_of(runner: ModelRunner) -> Any:
@@ -118,7 +131,7 @@ def test_a_row_whose_numbers_are_not_finite_fails_alone(runner: ModelRunner) -> 
 
     bad, good = run(runner, prompt_row([4, 5], [1, 77, 2, 3, 4, 5]), prompt_row([0, 1, 2]))
 
-    assert RowResult(error=model_runner.BROKEN) == bad
+    assert RowResult(error=BROKEN) == bad
     assert alone == good
 
 
@@ -132,6 +145,41 @@ def test_blocks_of_a_failed_row_do_not_harm_their_next_owner(runner: ModelRunner
     (after,) = run(runner, replace(prompt_row([6, 7, 5]), tokens=PROMPT[10:], start=10))
 
     assert alone == after
+
+
+@pytest.mark.parametrize("runner", [True], indirect=True)
+@pytest.mark.parametrize("params", [{}, {"temperature": 1.0, "logprobs": 1}])
+def test_rows_that_follow_are_fed_what_was_chosen_in_any_order(
+    runner: ModelRunner, params: dict[str, Any]
+) -> None:
+    long, short = prompt_row([0, 1, 2], **params), prompt_row([4], PROMPT[:2], **params)
+    flights = [runner.launch(Batch((long, short)))]
+    follow = [following(short, 1), following(long, 0)]
+    flights.append(runner.launch(Batch(tuple(follow))))
+    (one, two), (three, four) = (flight.land() for flight in flights)
+
+    known = [replace(follow[0], tokens=two.tokens), replace(follow[1], tokens=one.tokens)]
+    assert [three, four] == run(runner, *(replace(row, follows=None) for row in known))
+
+
+@pytest.mark.parametrize("runner", [True], indirect=True)
+def test_what_follows_a_failed_row_fails_too_and_harms_nobody(runner: ModelRunner) -> None:
+    good = prompt_row([0, 1, 2])
+    expected = run(runner, good)
+    expected += run(runner, replace(following(good, 0), tokens=expected[0].tokens, follows=None))
+    with torch.no_grad():
+        module_of(runner).get_input_embeddings().weight[100] = float("nan")
+    bad = prompt_row([4, 5], [1, 100, 2, 3, 4, 5])
+
+    flights = [
+        runner.launch(Batch((bad, good))),
+        runner.launch(Batch((following(bad, 0), following(good, 1)))),
+    ]
+    (first, *before), (second, *after) = (flight.land() for flight in flights)
+
+    assert [RowResult(error=BROKEN)] * 2 == [first, second]
+    assert expected == [*before, *after]
+    assert expected[:1] == run(runner, replace(good, blocks=[5, 4, 0]))
 
 
 def test_an_unlikely_logprob_has_a_floor(runner: ModelRunner) -> None:

@@ -18,7 +18,7 @@ from transformers.generation.logits_process import (
 from r3mes.engine.forward import NOT_FINITE, Logits
 from r3mes.engine.messages import SamplingParams
 from r3mes.engine.runner import Sample
-from r3mes.engine.sampler import filtered, inverse_cdf, shape_line, uniform
+from r3mes.engine.sampler import filtered, inverse_cdf, nucleus, reaching, shape_line, uniform
 from r3mes.engine.sampler import sample as sample_logits
 
 VOCABULARY = 1000
@@ -213,3 +213,28 @@ def test_a_row_that_is_not_finite_is_told_and_harms_no_other() -> None:
 
     alone = sample(lines[1:2].clone(), [wishes[1]], EOS).tolist()
     assert [NOT_FINITE, *alone, NOT_FINITE, int(lines[3].argmax())] == tokens
+
+
+def test_the_host_asks_no_device_for_a_value() -> None:
+    """Tensors on `meta` have none: whoever asks gets an error."""
+    wishes = [
+        wish(temperature=0.0),
+        wish(top_k=3),
+        wish(top_p=0.5, min_p=0.1),
+        wish(logit_bias={3: 1.0}, min_tokens=50),
+        wish(repetition_penalty=1.5, presence_penalty=0.5, temperature=0.0),
+        None,
+    ]
+
+    assert (6,) == sample(logits(6).to("meta"), wishes, EOS).shape
+
+
+def test_on_a_device_all_is_looked_at_and_the_same_is_kept() -> None:
+    scores = logits(6).log_softmax(dim=-1)
+    mass = torch.tensor([[0.01], [0.5], [0.9], [0.99], [0.9999], [1.0]], dtype=torch.float64)
+    total = scores.double().logsumexp(dim=-1, keepdim=True)
+
+    least, reached = reaching(scores, total, mass, VOCABULARY)
+
+    assert reached.all()
+    assert nucleus(scores, mass).tolist() == least.tolist()

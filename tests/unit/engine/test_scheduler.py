@@ -3,6 +3,7 @@
 import pytest
 
 from r3mes.engine.block_pool import BlockPool
+from r3mes.engine.runner import Row
 from r3mes.engine.scheduler import Scheduler
 from r3mes.engine.sequence import Sequence
 from r3mes.errors import InternalError
@@ -13,16 +14,41 @@ def scheduler(*, blocks: int = 64, max_batch: int = 4) -> Scheduler:
     return Scheduler(BlockPool(blocks, 4), max_batch=max_batch, prefix_cache=True)
 
 
-def step(policy: Scheduler) -> dict[int, int]:
-    """One step whose every sampled token is 0; returns tokens fed by stream."""
-    plan = policy.schedule(now=1.0, chunk=16, draft=lambda sequence: [])
-    fed = {each.key[1]: count for each, count in plan.items()}
-    for each, count in plan.items():
-        policy.advance(each, count)
-        if not each.missing:
-            each.output.append(0)
-    policy.check()
-    return fed
+class Stepper:
+    """Steps whose every chosen id is 0. What is launched lands within its step or, `ahead`, after
+    the launch of the next."""
+
+    def __init__(self, *, ahead: bool) -> None:
+        self.lag = int(ahead)
+        self.flights: list[list[tuple[Sequence, Row, int]]] = []
+
+    def __call__(self, policy: Scheduler) -> dict[int, int]:
+        """Returns tokens fed by stream."""
+        plan = policy.schedule(now=1.0, chunk=16, draft=lambda sequence: [])
+        rows = [(each, each.row(count), each.preemptions) for each, count in plan.items()]
+        for place, (each, row, _) in enumerate(rows):
+            each.launched(row, place=place)
+        self.flights.append(rows)
+        self.land(policy, most=self.lag)
+        policy.check()
+        return {each.key[1]: count for each, count in plan.items()}
+
+    def land(self, policy: Scheduler, *, most: int = 0) -> None:
+        """Until so many flights are left."""
+        while len(self.flights) > most:
+            for each, row, preemptions in self.flights.pop(0):
+                if each.state == "finished":
+                    continue
+                if row.sample:
+                    each.pending -= 1
+                    each.output.append(0)
+                if each.preemptions == preemptions:
+                    policy.advance(each, start=row.start, stop=row.start + row.known)
+
+
+@pytest.fixture(params=[False, True], ids=["in step", "ahead"])
+def step(request: pytest.FixtureRequest) -> Stepper:
+    return Stepper(ahead=request.param)
 
 
 def add(policy: Scheduler, *lengths: int, first: int = 0) -> list[Sequence]:
@@ -36,7 +62,7 @@ def add(policy: Scheduler, *lengths: int, first: int = 0) -> list[Sequence]:
     return new
 
 
-def test_prompts_are_finished_in_order_of_arrival() -> None:
+def test_prompts_are_finished_in_order_of_arrival(step: Stepper) -> None:
     policy = scheduler()
     add(policy, 20, 20, 4)
 
@@ -46,7 +72,7 @@ def test_prompts_are_finished_in_order_of_arrival() -> None:
     assert {0: 1, 1: 1, 2: 1} == step(policy)
 
 
-def test_decoding_rows_do_not_use_the_budget_of_prompts() -> None:
+def test_decoding_rows_do_not_use_the_budget_of_prompts(step: Stepper) -> None:
     policy = scheduler()
     add(policy, 4)
     step(policy)
@@ -55,7 +81,7 @@ def test_decoding_rows_do_not_use_the_budget_of_prompts() -> None:
     assert {0: 1, 1: 16} == step(policy)
 
 
-def test_a_chunk_is_counted_when_it_does_not_finish_its_prompt() -> None:
+def test_a_chunk_is_counted_when_it_does_not_finish_its_prompt(step: Stepper) -> None:
     policy = scheduler()
     add(policy, 40, 4)
     for _ in range(4):
@@ -64,7 +90,7 @@ def test_a_chunk_is_counted_when_it_does_not_finish_its_prompt() -> None:
     assert 2 == policy.chunks
 
 
-def test_the_batch_has_a_limit_and_the_next_in_line_takes_a_free_seat() -> None:
+def test_the_batch_has_a_limit_and_the_next_in_line_takes_a_free_seat(step: Stepper) -> None:
     policy = scheduler(max_batch=2)
     first, *_ = add(policy, 2, 2, 2)
     step(policy)
@@ -74,11 +100,12 @@ def test_the_batch_has_a_limit_and_the_next_in_line_takes_a_free_seat() -> None:
     assert {1: 1, 2: 2} == step(policy)
 
 
-def test_a_known_prefix_is_not_computed_again() -> None:
+def test_a_known_prefix_is_not_computed_again(step: Stepper) -> None:
     policy = scheduler()
     one, two = sequence([1] * 10, stream=1), sequence([1] * 8 + [2] * 2, stream=2)
     policy.add(one)
     step(policy)
+    step.land(policy)
     policy.add(two)
 
     assert {1: 1, 2: 2} == step(policy)
@@ -87,16 +114,17 @@ def test_a_known_prefix_is_not_computed_again() -> None:
     assert (0, 8) == (one.cached_tokens, two.cached_tokens)
 
 
-def test_the_last_id_of_a_prompt_is_computed_even_if_all_of_it_is_known() -> None:
+def test_the_last_id_of_a_prompt_is_computed_even_if_all_of_it_is_known(step: Stepper) -> None:
     policy = scheduler()
     for stream in (1, 2):
         policy.add(sequence([1] * 8, stream=stream))
         fed = step(policy)
+        step.land(policy)
 
     assert {1: 1, 2: 4} == fed
 
 
-def test_a_wish_for_prompt_logprobs_reuses_nothing() -> None:
+def test_a_wish_for_prompt_logprobs_reuses_nothing(step: Stepper) -> None:
     policy = scheduler()
     policy.add(sequence([1] * 8, stream=1))
     step(policy)
@@ -105,7 +133,7 @@ def test_a_wish_for_prompt_logprobs_reuses_nothing() -> None:
     assert {1: 1, 2: 8} == step(policy)
 
 
-def test_without_a_prefix_cache_nothing_is_shared() -> None:
+def test_without_a_prefix_cache_nothing_is_shared(step: Stepper) -> None:
     policy = Scheduler(BlockPool(64, 4), max_batch=4, prefix_cache=False)
     policy.add(sequence([1] * 8, stream=1))
     step(policy)
@@ -115,11 +143,12 @@ def test_without_a_prefix_cache_nothing_is_shared() -> None:
     assert 0 == policy.prefix_hits
 
 
-def test_output_can_be_reused_as_the_prefix_of_the_next_turn() -> None:
+def test_output_can_be_reused_as_the_prefix_of_the_next_turn(step: Stepper) -> None:
     policy = scheduler()
     (one,) = add(policy, 4)
     for _ in range(5):
         step(policy)
+    step.land(policy)
     turn = sequence([*one.prompt, *one.output[:5]], stream=1)
     policy.remove(one)
     policy.add(turn)
@@ -128,7 +157,7 @@ def test_output_can_be_reused_as_the_prefix_of_the_next_turn() -> None:
     assert 8 == turn.cached_tokens
 
 
-def test_a_prompt_waits_until_there_is_room_for_all_of_it() -> None:
+def test_a_prompt_waits_until_there_is_room_for_all_of_it(step: Stepper) -> None:
     policy = scheduler(blocks=8)
     first, _ = add(policy, 16, 16)
 
@@ -138,7 +167,7 @@ def test_a_prompt_waits_until_there_is_room_for_all_of_it() -> None:
     assert {1: 16} == step(policy)
 
 
-def test_a_small_newcomer_does_not_pass_a_large_one_that_waits() -> None:
+def test_a_small_newcomer_does_not_pass_a_large_one_that_waits(step: Stepper) -> None:
     policy = scheduler(blocks=8)
     add(policy, 16, 16, 1)
     step(policy)
@@ -146,7 +175,7 @@ def test_a_small_newcomer_does_not_pass_a_large_one_that_waits() -> None:
     assert {0: 1} == step(policy)
 
 
-def test_the_newest_gives_way_when_blocks_run_out_and_comes_back_first() -> None:
+def test_the_newest_gives_way_when_blocks_run_out_and_comes_back_first(step: Stepper) -> None:
     policy = scheduler(blocks=6)
     old, new = add(policy, 7, 7)
     add(policy, 7, first=2)
@@ -159,21 +188,23 @@ def test_the_newest_gives_way_when_blocks_run_out_and_comes_back_first() -> None
     assert ([], 0) == (new.blocks, new.computed)
 
 
-def test_the_preempted_computes_prompt_and_output_again() -> None:
+def test_the_preempted_computes_prompt_and_output_again(step: Stepper) -> None:
     policy = scheduler(blocks=6)
     old, new = add(policy, 7, 7)
     while not policy.preemptions:
         step(policy)
     written = list(new.output)
     policy.remove(old)
+    step.land(policy)
 
     fed = step(policy)
+    step.land(policy)
     known = new.computed - fed[1]
-    assert 7 + len(written) == known + fed[1]
-    assert written == new.output[:-1]
+    assert 7 + len(new.output) - 1 == known + fed[1]
+    assert written == new.output[: len(written)]
 
 
-def test_what_is_computed_again_does_not_count_as_a_prefix_hit() -> None:
+def test_what_is_computed_again_does_not_count_as_a_prefix_hit(step: Stepper) -> None:
     policy = scheduler(blocks=6)
     old, new = add(policy, 7, 7)
     while not policy.preemptions:
@@ -184,8 +215,32 @@ def test_what_is_computed_again_does_not_count_as_a_prefix_hit() -> None:
     assert (0, 14, 0) == (policy.prefix_hits, policy.prefix_misses, new.cached_tokens)
 
 
+def test_who_gives_way_while_an_id_is_chosen_comes_back_once_that_is_known() -> None:
+    step, policy = Stepper(ahead=True), scheduler(blocks=6)
+    old, new = add(policy, 7, 7)
+    while not policy.preemptions:
+        step(policy)
+    new.pending += 1  # as if it were still in flight
+    policy.remove(old)
+
+    assert {} == step(policy)
+    new.pending -= 1
+    assert [1] == list(step(policy))
+
+
+@pytest.mark.parametrize("wishes", [{"max_tokens": 1}, {"presence_penalty": 0.5}])
+def test_who_needs_the_id_in_flight_is_not_fed_before_it_is_known(wishes: dict[str, float]) -> None:
+    step, policy = Stepper(ahead=True), scheduler()
+    policy.add(sequence([1] * 4, **wishes))
+    (other,) = add(policy, 4, first=1)
+
+    assert {0: 4, 1: 4} == step(policy)
+    assert (1, 1) == (policy.decoding, other.pending)
+    assert {1: 1} == step(policy)
+
+
 @pytest.mark.parametrize("steps", [0, 1, 2])
-def test_a_removed_sequence_leaves_no_block_behind(steps: int) -> None:
+def test_a_removed_sequence_leaves_no_block_behind(step: Stepper, steps: int) -> None:
     policy = scheduler()
     (one,) = add(policy, 20)
     for _ in range(steps):
@@ -215,7 +270,7 @@ def test_the_check_sees_blocks_of_a_sequence_that_waits() -> None:
         policy.check()
 
 
-def test_the_check_sees_a_batch_that_is_too_large() -> None:
+def test_the_check_sees_a_batch_that_is_too_large(step: Stepper) -> None:
     policy = scheduler(max_batch=2)
     add(policy, 4, 4)
     step(policy)

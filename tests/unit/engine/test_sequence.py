@@ -3,6 +3,7 @@
 import pytest
 
 from r3mes.engine.messages import Finish, Logprob
+from r3mes.engine.runner import UNKNOWN
 from support.engine import sequence
 
 EOS = {9}
@@ -63,6 +64,32 @@ def test_half_of_the_prompt_logprobs_is_collected_anew_after_a_preemption() -> N
     assert [] == one.prompt_logprobs
 
 
+def test_the_last_prompt_logprobs_come_with_the_id_in_flight_whatever_is_lost() -> None:
+    one = sequence([1, 2, 3], prompt_logprobs=0)
+    one.prompt_logprobs = [Logprob(2, 0.0, 1, [])]
+    one.pending = 1
+    one.forget()
+
+    assert 1 == len(one.prompt_logprobs)
+
+
+def test_a_row_in_flight_is_followed_by_one_whose_newest_id_is_unknown() -> None:
+    one = sequence([1, 2, 3], prompt_logprobs=0)
+    one.launched(one.row(3), place=7)
+
+    row = one.row(1)
+    assert ([UNKNOWN], 3, 7, None) == (row.tokens, row.start, row.follows, row.prompt_logprobs)
+    assert row.sample is not None
+    assert (4, []) == (row.sample.position, row.sample.output)
+
+
+def test_it_is_full_with_the_id_in_flight() -> None:
+    one = sequence([1, 2, 3], limit=4)
+    one.launched(one.row(3), place=0)
+
+    assert (True, 0, False) == (one.waits, one.missing, one.decoding)
+
+
 @pytest.mark.parametrize(
     ("output", "wishes", "finish"),
     [
@@ -80,7 +107,7 @@ def test_half_of_the_prompt_logprobs_is_collected_anew_after_a_preemption() -> N
     ],
 )
 def test_it_ends(output: list[int], wishes: dict[str, int], finish: Finish | None) -> None:
-    one = sequence([1, 2, 3], **wishes)
+    one = sequence([1, 2, 3], limit=6, **wishes)
     one.output = output
 
-    assert finish == one.ending(EOS, limit=6)
+    assert finish == one.ending(EOS)

@@ -18,11 +18,11 @@ from support.engine import FakeEngine
 class Watched:
     """The fake runner, with the shape of each batch noted: tokens fed by each row."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, ahead: bool = False, **settings: Any) -> None:
         self.settings = EngineSettings(**{"runner": "fake", "chunk_tokens": 64, **settings})
         self.model, self.runner = load_fake(ModelSettings(max_len=256), self.settings)
         self.num_blocks, self.vocab_size = self.runner.num_blocks, self.runner.vocab_size
-        self.ahead = self.runner.ahead
+        self.ahead = self.runner.ahead = ahead
         self.shapes: list[list[int]] = []
         self.progress: list[float] = []
         self.steps: list[Step] = []
@@ -50,16 +50,18 @@ def test_buckets_are_powers_of_two_and_the_largest_batch(most: int, buckets: lis
     assert buckets == batch_buckets(most)
 
 
-def test_every_shape_is_run_once_at_least() -> None:
-    watched = Watched(max_batch=12)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_every_shape_is_run_once_at_least(ahead: bool) -> None:
+    watched = Watched(max_batch=12, ahead=ahead)
     watched.warm()
 
     for shape in ([64], [1], [1] * 2, [1] * 4, [1] * 8, [1] * 12, [1, 64]):
         assert shape in watched.shapes
 
 
-def test_a_batch_larger_than_a_chunk_decodes_whole() -> None:
-    watched = Watched(max_batch=40, chunk_tokens=16)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_batch_larger_than_a_chunk_decodes_whole(ahead: bool) -> None:
+    watched = Watched(max_batch=40, chunk_tokens=16, ahead=ahead)
     watched.warm()
 
     assert [1] * 40 in watched.shapes
