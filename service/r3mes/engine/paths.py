@@ -29,7 +29,7 @@ from r3mes.engine.native.whole_step import WholeStep
 from r3mes.engine.pool_size import LayerShape, Pool
 from r3mes.engine.probe import LENGTHS, Exactness, Probe, Survey, probe_pool
 from r3mes.engine.step import PagedStep
-from r3mes.errors import StartError
+from r3mes.errors import StartError, first_line
 from r3mes.settings import EngineSettings, ModelSettings
 
 logger = logging.getLogger(__name__)
@@ -86,12 +86,17 @@ def choose(
 def on_cuda(it: Module, probe: Probe, model: ModelSettings, engine: EngineSettings) -> Path:
     """The kernels, or what is left where they do not serve."""
     refuse_without_operators(model, engine, _only_on_a_cpu(it))
-    outcome: Path | str = "engine.runner is portable"
-    if engine.runner != "portable":
-        outcome = "triton is not installed"
-        if find_spec("triton"):
-            outcome = tried(partial(cuda_path, it, engine), it, probe, engine)
+    outcome: Path | str = no_kernels(engine)
+    if not outcome:
+        outcome = tried(partial(cuda_path, it, engine), it, probe, engine)
     return outcome if isinstance(outcome, Path) else plain(it, probe, model, engine, why=outcome)
+
+
+def no_kernels(engine: EngineSettings) -> str:
+    """Why they are not even tried; empty where they are."""
+    if engine.runner == "portable":
+        return "engine.runner is portable"
+    return "" if find_spec("triton") else "triton is not installed"
 
 
 def tried(make: Callable[[], Path], it: Module, probe: Probe, engine: EngineSettings) -> Path | str:
@@ -100,7 +105,7 @@ def tried(make: Callable[[], Path], it: Module, probe: Probe, engine: EngineSett
         path = make()
         verify(path, it, probe, engine)
     except Exception as error:  # noqa: BLE001 - whatever it is, another path may serve
-        reason = f"a faster path cannot serve: {error}"
+        reason = f"a faster path cannot serve: {first_line(error)}"
         logger.warning("%s", reason)
         return reason
     return path

@@ -1,5 +1,6 @@
 """Real models through the whole path, its kernels interpreted: what `generate` says, they say."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,16 @@ from r3mes.engine.cuda.cache import DeviceCache
 from r3mes.engine.cuda.forward import CudaForward, Limits
 from r3mes.engine.cuda.graphs import unrecorded
 from r3mes.engine.load import read_module
-from r3mes.engine.messages import SamplingParams
+from r3mes.engine.loop import Engine
+from r3mes.engine.messages import SamplingParams, Submit
 from r3mes.engine.model_runner import ModelRunner
 from r3mes.engine.paths import Module
 from r3mes.engine.pool_size import Pool
 from r3mes.engine.probe import Probe
 from r3mes.engine.runner import UNKNOWN, Batch, Row, RowResult, Sample
-from r3mes.settings import ModelSettings
+from r3mes.settings import EngineSettings, ModelSettings
+from support.engine import Ledger, eager
+from support.model_info import info_of
 from support.models import ALTERNATING, Oracle, make_checkpoint
 
 KINDS: dict[str, dict[str, Any]] = {  # of two layers, since the interpreter is slow
@@ -202,3 +206,33 @@ def test_a_model_without_logits_to_keep_yields_the_kept_lines(llama: Module) -> 
         lines = it.logits(rows, [1, 2], last=None).lines
 
     torch.testing.assert_close(expected, lines, rtol=1e-5, atol=1e-5)
+
+
+def test_the_engine_launches_ahead_and_answers_as_generate_does(
+    llama: Module, folders: dict[str, Path]
+) -> None:
+    """Chunks beside decode, rows that follow, rows that come late: all through one engine."""
+    ledger = Ledger()
+    runner = ModelRunner(forward_of(llama), eos=llama.eos)
+    assert runner.ahead
+    engine = Engine(
+        runner,
+        model=info_of(max_len=64, vocab_size=llama.vocab_size),
+        settings=EngineSettings(block_size=16, max_batch=3, chunk_tokens=16, prompt_lookup=False),
+        clock=time.monotonic,
+        deliver=ledger.take,
+        on_step=lambda step: None,
+        pace=eager(16),
+    )
+    params = SamplingParams(temperature=0.0, max_tokens=COUNT, ignore_eos=True)
+
+    for stream, prompt in enumerate(PROMPTS):
+        engine.submit("w", Submit(stream, f"r{stream}", prompt, params, None))
+        engine.step()
+    while engine.busy:
+        engine.step()
+
+    for stream, prompt in enumerate(PROMPTS):
+        expected = Oracle(folders["llama"]).answer(prompt, COUNT)
+        assert expected.ids[: expected.sure] == ledger.ids(stream)[: expected.sure]
+        assert COUNT == len(ledger.ids(stream))
