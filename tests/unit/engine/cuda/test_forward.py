@@ -236,3 +236,18 @@ def test_the_engine_launches_ahead_and_answers_as_generate_does(
         expected = Oracle(folders["llama"]).answer(prompt, COUNT)
         assert expected.ids[: expected.sure] == ledger.ids(stream)[: expected.sure]
         assert COUNT == len(ledger.ids(stream))
+
+
+def test_blocks_of_a_failed_row_do_not_harm_their_next_owner(folders: dict[str, Path]) -> None:
+    it = read(folders["llama"])
+    runner = ModelRunner(forward_of(it), eos=())
+    good = Row([4, 5, 6], 0, [1], wish([4, 5, 6], []))
+    (alone,) = launch(runner, good)
+    with torch.no_grad():
+        it.module.get_input_embeddings().weight[77] = float("nan")
+
+    (failed,) = launch(runner, Row([77] * 9, 0, [1], wish([77] * 9, [])))
+    (after,) = launch(runner, good)
+
+    assert failed.error
+    assert alone == after
