@@ -12,6 +12,8 @@ what they are told of a batch:
 The cache of a layer is [blocks, heads, block size, width], keys and values apart: what one program
 reads of a block, one head of it, is one stretch of memory.
 
+What lies past a row's last token, or before its window, is not even read: it can hold anything.
+
 Numbers that change from step to step are excepted from specialization, so that what is compiled at
 the start serves every batch.
 """
@@ -75,6 +77,13 @@ def find(sheet, tile):
 
 
 @triton.jit
+def locate(table, place, inside, head, SHAPE: tl.constexpr):
+    """Where the cache has positions of a row, in vectors from its beginning."""
+    block = tl.load(table + place // SHAPE.block, mask=inside, other=0).to(tl.int64)
+    return (block * SHAPE.heads + head) * SHAPE.block + place % SHAPE.block
+
+
+@triton.jit
 def share(first, end, split, SHAPE: tl.constexpr, SPLITS: tl.constexpr):
     """This split's part of the positions below `end`, the first query being at `first`."""
     low = tl.maximum(0, first - SHAPE.window + 1) if SHAPE.window else 0
@@ -106,6 +115,18 @@ def shown(scores, softcap, position, place, inside, SHAPE: tl.constexpr):
     return tl.where(seen, scores * LOG2E, NEVER)
 
 
+@triton.jit
+def blend(scores, value, peak, total, mixed):
+    """One step of the softmax: what was mixed so far shrinks where a score is higher than all."""
+    higher = tl.maximum(peak, tl.max(scores, 1))
+    base = tl.where(higher == NEVER, 0.0, higher)  # nothing seen yet: no inf - inf
+    weights = tl.exp2(scores - base[:, None])
+    shrink = tl.exp2(peak - base)
+    mixed *= shrink[:, None]
+    mixed += tl.dot(weights.to(value.dtype), value, input_precision="ieee")
+    return higher, total * shrink + tl.sum(weights, 1), mixed
+
+
 @triton.jit(do_not_specialize=["first_tile", "first_token", "query_token", "query_head"])
 def attend(
     query,
@@ -128,8 +149,7 @@ def attend(
 ):
     """Grid (tiles, heads, SPLITS): a tile's tokens over a part of what they may see.
 
-    By a running maximum and sum (Milakov and Gimelshein, 2018; Dao, "FlashAttention-2", 2023). What
-    lies past a row's last token, or before its window, is not even read: it can hold anything.
+    By a running maximum and sum (Milakov and Gimelshein, 2018; Dao, "FlashAttention-2", 2023).
     """
     head, split = tl.program_id(1), tl.program_id(2)
     first, count, before, begin, table = find(sheet, first_tile + tl.program_id(0))
@@ -139,31 +159,23 @@ def attend(
     flat = (begin + token).to(tl.int64)
     at = query + flat * query_token + asker * query_head
     asked = read(at, live, SHAPE.key_width, SHAPE.key_pad)
-    low, end = share(
-        before + first, before + tl.minimum(first + TOKENS, count), split, SHAPE, SPLITS
-    )
+    end = before + tl.minimum(first + TOKENS, count)
+    low, end = share(before + first, end, split, SHAPE, SPLITS)
     peak, total = begin_sum(sinks + asker, live, split, SHAPE, ROWS)
     mixed = tl.zeros([ROWS, SHAPE.value_pad], tl.float32)
-    for at in range(low, end, SHAPE.keys):
-        place = at + tl.arange(0, SHAPE.keys)
+    for looked in range(low, end, SHAPE.keys):
+        place = looked + tl.arange(0, SHAPE.keys)
         inside = place < end
-        block = tl.load(table + place // SHAPE.block, mask=inside, other=0).to(tl.int64)
-        slot = (block * SHAPE.heads + head) * SHAPE.block + place % SHAPE.block
+        slot = locate(table, place, inside, head, SHAPE)
         key = read(keys + slot * SHAPE.key_width, inside, SHAPE.key_width, SHAPE.key_pad)
         scores = tl.dot(asked, tl.trans(key), input_precision="ieee") * scale
         scores = shown(scores, softcap, before + token, place, inside, SHAPE)
-        higher = tl.maximum(peak, tl.max(scores, 1))
-        base = tl.where(higher == NEVER, 0.0, higher)  # nothing seen yet: no inf - inf
-        weights, shrink = tl.exp2(scores - base[:, None]), tl.exp2(peak - base)
         value = read(values + slot * SHAPE.value_width, inside, SHAPE.value_width, SHAPE.value_pad)
-        mixed *= shrink[:, None]
-        mixed += tl.dot(weights.to(value.dtype), value, input_precision="ieee")
-        total = total * shrink + tl.sum(weights, 1)
-        peak = higher
-    total = tl.where(total == 0.0, 1.0, total)  # nothing seen: a result of 0, and a peak of -inf
+        peak, total, mixed = blend(scores, value, peak, total, mixed)
     to = ((flat - first_token) * (SHAPE.heads * SHAPE.group) + asker) * SPLITS + split
-    mixed /= total[:, None]
-    write(out + to * SHAPE.value_width, mixed, live, SHAPE.value_width, SHAPE.value_pad)
+    total = tl.where(total == 0.0, 1.0, total)  # nothing seen: a result of 0, and a peak of -inf
+    out += to * SHAPE.value_width
+    write(out, mixed / total[:, None], live, SHAPE.value_width, SHAPE.value_pad)
     if SPLITS > 1:
         tl.store(sums + to, peak + tl.log2(total), mask=live)
 

@@ -38,7 +38,7 @@ KINDS: dict[str, dict[str, Any]] = {  # of two layers, since the interpreter is 
 }
 PROMPTS = [[9, 8, 7, 60, 50, 40, 30, 20, 11, 12, 13], [5, 6, 7] * 8, [77]]
 TABLES = [[3, 0], [1, 5, 2], [6]]
-COUNT = 4  # tokens of an answer
+COUNT = 3  # tokens of an answer
 
 
 @pytest.fixture(scope="module")
