@@ -134,7 +134,8 @@ class EngineSettings(Section):
     prompt_lookup: bool = Field(
         True,
         description="Draft tokens from what stood before in prompt and answer, where checking them "
-        "is cheaper than steps of their own. Answers stay what they are.",
+        "is cheaper than steps of their own; none on a GPU, where the next step is launched before "
+        "the last tokens are known. Answers stay what they are.",
     )
     threads: int | None = Field(
         None, ge=1, description="Threads of the forward pass; by default the cores of the process."

@@ -1,15 +1,13 @@
 """The engine with the fake runner: every stream gets what it would get alone, and ends once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import pytest
 
-from r3mes.engine.fake import EOS, FakeRunner
+from r3mes.engine.fake import EOS
 from r3mes.engine.messages import Finish
-from r3mes.engine.runner import Batch, Flight, RowResult
-from support.engine import FakeEngine, ManualClock, answer
+from support.engine import FakeEngine, answer
 
 Make = Callable[..., FakeEngine]
 
@@ -181,34 +179,6 @@ def test_prompt_logprobs_survive_a_preemption_whole(engine: Make, alternatives: 
     ]
     assert list(range(1, 24)) == [each.token for each in whole if each]
     assert alone.ledger.updates["w", 2][0].prompt_logprobs == whole
-
-
-@pytest.mark.parametrize(("head", "length"), [(8, 24), (12, 20)])
-def test_the_last_prompt_logprobs_under_way_count_for_who_gives_way(head: int, length: int) -> None:
-    fake = FakeEngine(kv_blocks=10, ahead=True)
-    fake.submit(1, [1] * 3, max_tokens=30)
-    fake.step(head)
-    fake.submit(2, list(range(length)), max_tokens=5, prompt_logprobs=0)
-    fake.finish()
-
-    assert fake.engine.stats.preemptions > 0
-    first, *_ = fake.ledger.updates["w", 2]
-    assert list(range(1, length)) == [each.token for each in first.prompt_logprobs or [] if each]
-
-
-def test_a_chunk_under_way_is_lost_to_who_gives_way() -> None:
-    fake = FakeEngine(kv_blocks=28, block_size=2, ahead=True)
-    fake.submit(1, [1] * 3, max_tokens=30)
-    fake.step()
-    fake.submit(2, list(range(50)), max_tokens=5, prompt_logprobs=0)
-    while not fake.engine.stats.preemptions:
-        fake.step()
-
-    assert [] == fake.ledger.ids(2)
-    fake.finish()
-    first, *_ = fake.ledger.updates["w", 2]
-    assert list(range(1, 50)) == [each.token for each in first.prompt_logprobs or [] if each]
-    assert answer(list(range(50)), 5) == fake.ledger.ids(2)
 
 
 def test_with_no_token_wanted_the_prompt_is_read_and_that_is_all(engine: Make) -> None:
@@ -393,58 +363,6 @@ def test_each_forward_pass_is_reported_with_its_kind(engine: Make) -> None:
     assert [("prefill", 6), ("decode", 1), ("mixed", 6)] == [
         (step.kind, step.tokens) for step in fake.steps
     ]
-
-
-@dataclass
-class Late:
-    """A flight that lands a second after somebody waits for it."""
-
-    flight: Flight
-    clock: ManualClock
-
-    def land(self) -> list[RowResult]:
-        self.clock.now += 1
-        return self.flight.land()
-
-
-class Slow(FakeRunner):
-    clock: ManualClock
-
-    def launch(self, batch: Batch) -> Flight:
-        return Late(super().launch(batch), self.clock)
-
-
-def test_a_pass_lasts_from_the_landing_before_to_its_own() -> None:
-    runner = Slow(num_blocks=64, block_size=4, ahead=True)
-    fake = FakeEngine(runner=runner)
-    runner.clock = fake.clock
-    fake.submit(1, [1], max_tokens=4)
-    fake.finish()
-
-    assert [1.0] * 4 == [step.seconds for step in fake.steps]
-
-
-def test_a_stream_aborted_in_flight_frees_its_blocks_at_once_and_harms_nobody() -> None:
-    fake = FakeEngine(ahead=True, kv_blocks=5)
-    fake.submit(1, [1] * 15, max_tokens=5)
-    fake.step(2)
-    fake.engine.abort("w", [1])
-    fake.submit(2, [2] * 15, max_tokens=5)
-    fake.step()
-
-    assert 4 == fake.engine.stats.blocks_used
-    fake.finish()
-    assert answer([1] * 15, 1) == fake.ledger.ids(1)
-    assert answer([2] * 15, 5) == fake.ledger.ids(2)
-
-
-def test_who_needs_its_newest_id_runs_every_other_step_and_hinders_nobody() -> None:
-    fake = FakeEngine(ahead=True)
-    fake.submit(1, [1], max_tokens=4, repetition_penalty=1.5)
-    fake.submit(2, [2], max_tokens=8)
-    fake.finish()
-
-    assert [2, 1, 2, 1, 2, 1, 2, 1] == [step.tokens for step in fake.steps]
 
 
 def test_an_idle_step_runs_nothing(engine: Make) -> None:

@@ -98,6 +98,15 @@ def test_a_stream_that_ends_before_the_batch_fails_that_it_is_in_has_ended_well(
     assert ("error", [65, 65]) == (fake.ledger.last(2).finish, fake.ledger.ids(2))
 
 
+def test_nothing_follows_a_launch_that_crashed() -> None:
+    runner = Brittle(broken={3}, ahead=True)
+    fake = FakeEngine(runner=runner)
+    fake.submit(1, [1])
+    fake.finish()
+
+    assert 3 == runner.passes
+
+
 def test_three_failing_batches_in_a_row_end_the_engine(brittle: Make) -> None:
     runner = brittle(broken={1, 2, 4, 5, 6})
     fake = FakeEngine(runner=runner, max_batch=1)
