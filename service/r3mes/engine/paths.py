@@ -18,7 +18,6 @@ import torch
 from r3mes.engine.cores import usable_cores
 from r3mes.engine.forward import Forward, StockForward
 from r3mes.engine.kv_store import KVStore
-from r3mes.engine.lookup import MOST
 from r3mes.engine.messages import Compute
 from r3mes.engine.model_runner import ModelRunner
 from r3mes.engine.native.cache import NativeCache, refusal, stored
@@ -177,7 +176,7 @@ def cuda_path(it: Module, engine: EngineSettings) -> Path:
 
     device = torch.cuda.get_device_properties(it.device)
     limits = Limits(
-        tokens=max(engine.chunk_tokens + engine.max_batch * (1 + MOST), sum(LENGTHS)),
+        tokens=max(engine.chunk_tokens + engine.max_batch, sum(LENGTHS)),  # none are drafted
         rows=max(engine.max_batch, len(LENGTHS)),
         longest=max(it.positions, *LENGTHS),
         programs=2 * device.multi_processor_count,  # one computes while another waits for memory

@@ -65,7 +65,8 @@ class DecodeGraphs:
         try:
             return {size: record(runs[size]) for size in reversed(self.sizes)}
         except Exception as error:  # noqa: BLE001 - whatever the model does, it is served unrecorded
-            self.why = f"its steps cannot be CUDA graphs: {first_line(error)}"
+            cause = error.__context__ or error  # the end of a recording fails too, and hides why
+            self.why = f"its steps cannot be CUDA graphs: {first_line(cause)}"
             logger.warning("%s", self.why)
             return runs
 

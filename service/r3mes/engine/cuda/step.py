@@ -125,7 +125,7 @@ class DeviceStep:
             *key.stride()[:2],
             *value.stride()[:2],
             SHAPE=layer.shape,
-            num_warps=1,
+            num_warps=4,
             **OPTIONS,
         )
 
@@ -154,7 +154,7 @@ class DeviceStep:
             part.first_token * query.shape[1],
             SHAPE=layer.shape,
             SPLITS=ways,
-            num_warps=1,
+            num_warps=4,
             **OPTIONS,
         )
 

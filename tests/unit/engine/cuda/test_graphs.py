@@ -27,7 +27,10 @@ class Diary:
         result = run()
         self.lines[-1] = self.lines[-1].replace("run", "record")
         if len(result.lines) == self.refuse:
-            raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+            try:
+                raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+            finally:
+                raise RuntimeError("the recording was not ended well")
 
         def replay() -> Logits:
             self.lines.append(f"replay {len(result.lines)}")
