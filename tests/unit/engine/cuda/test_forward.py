@@ -4,15 +4,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="triton is not installed")
 
+from r3mes.engine import paths
 from r3mes.engine.architecture import build_config, model_class
 from r3mes.engine.checkpoint import read_checkpoint
+from r3mes.engine.cuda import graphs
 from r3mes.engine.cuda.cache import DeviceCache
 from r3mes.engine.cuda.forward import CudaForward, Limits
 from r3mes.engine.cuda.graphs import unrecorded
@@ -24,6 +27,7 @@ from r3mes.engine.paths import Module
 from r3mes.engine.pool_size import Pool
 from r3mes.engine.probe import Probe
 from r3mes.engine.runner import UNKNOWN, Batch, Row, RowResult, Sample
+from r3mes.errors import StartError
 from r3mes.settings import EngineSettings, ModelSettings
 from support.engine import Ledger, eager
 from support.model_info import info_of
@@ -251,3 +255,35 @@ def test_blocks_of_a_failed_row_do_not_harm_their_next_owner(folders: dict[str, 
 
     assert failed.error
     assert alone == after
+
+
+@pytest.fixture
+def a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked of a GPU before it computes; nothing is recorded without one."""
+    seen = SimpleNamespace(multi_processor_count=4, major=9, minor=0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: seen)
+    monkeypatch.setattr(graphs, "CudaGraphs", lambda: unrecorded)
+
+
+@pytest.mark.usefixtures("a_device")
+@pytest.mark.parametrize(
+    ("path", "why", "runner"),
+    [("cuda", "", "auto"), ("torch", "engine.runner is portable", "portable")],
+)
+def test_a_gpu_is_served_by_the_kernels_unless_torch_alone_is_wished(
+    llama: Module, path: str, why: str, runner: Literal["auto", "portable"]
+) -> None:
+    engine = EngineSettings(runner=runner, max_batch=2, chunk_tokens=16)
+    probe = Probe.of(llama.module, vocab_size=llama.vocab_size)
+
+    chosen = paths.on_cuda(llama, probe, ModelSettings(), engine)
+
+    assert (path, why) == (chosen.compute.path, chosen.compute.why)
+    assert chosen.forward(Pool(8, 16, 9, 9)).ahead == (path == "cuda")
+
+
+def test_on_a_gpu_what_only_the_operators_can_do_is_refused(llama: Module) -> None:
+    probe = Probe.of(llama.module, vocab_size=llama.vocab_size)
+
+    with pytest.raises(StartError, match=r"model.weights=int8 needs the C\+\+ operators"):
+        paths.on_cuda(llama, probe, ModelSettings(weights="int8"), EngineSettings())
