@@ -1,6 +1,6 @@
 # One word for each thing a developer or a user does; `make help` lists them.
 .DEFAULT_GOAL := check
-.PHONY: help serve run-fake setup dev fmt lint types arch docs docs-check chart check test cluster-up cluster-down e2e-programs e2e bench soak image lock clean
+.PHONY: help serve run-fake setup dev fmt lint types arch docs docs-check chart check test test-gpu cluster-up cluster-down e2e-programs e2e bench soak image lock clean
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -72,6 +72,9 @@ check: lint types arch docs-check ## All of the above that can fail; the default
 test: dev ## Every test; no GPU and no network needed
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=
 	@$(BIN)/coverage report --include="$(POLICY)" --fail-under 100
+
+test-gpu: dev ## The tests that need a CUDA device
+	@TRITON_INTERPRET=0 $(BIN)/python -m pytest -m gpu -rs tests/gpu
 
 cluster-up: ## A real Kubernetes of two nodes on this Linux machine, as root; installs Debian packages, builds with Go
 	@cd tests && $(PYTHON) -m e2e.cluster up

@@ -4,14 +4,18 @@ import asyncio
 import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from hypothesis import settings
 
+from support.interpreted import interpreted
 from support.replica import Replica, Settings, running_replica
+
+with interpreted(), suppress(ModuleNotFoundError):
+    import triton  # noqa: F401 - before `transformers` does
 
 settings.register_profile("no deadlines", deadline=None)  # the machine may be busy
 settings.load_profile("no deadlines")

@@ -104,8 +104,8 @@ class ModelSettings(Section):
 class EngineSettings(Section):
     runner: Literal["auto", "portable", "fake"] = Field(
         "auto",
-        description="What computes tokens: `auto` takes the C++ operators where they fit, "
-        "`portable` torch alone; `fake` needs no torch and answers made-up text.",
+        description="What computes tokens: `auto` takes the C++ operators, or kernels on a GPU, "
+        "where they fit, `portable` torch alone; `fake` needs no torch and answers made-up text.",
     )
     max_batch: int = Field(64, ge=1, le=1024, description="Most sequences in one forward pass.")
     max_waiting: int = Field(512, ge=1, description="Most requests in the line before a 503.")

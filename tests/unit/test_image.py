@@ -168,3 +168,18 @@ def test_a_folder_of_wheels_takes_the_lock_of_torch_s_cpu_build() -> None:
 def test_what_was_compiled_here_stays_here() -> None:
     """The image's own processor may be another."""
     assert not goes_to_the_builder("service/r3mes/engine/native/operators-avx2.so")
+
+
+def test_a_c_compiler_comes_with_the_cuda_build_alone() -> None:
+    """Triton compiles its launcher at run time; nothing else does."""
+    installing = [(stage, rest) for stage, word, rest in instructions() if "gcc" in rest]
+
+    [(stage, told)] = installing
+    assert "gpu-dependencies" == stage
+    assert told.startswith('if [ "${LOCK}" = engine ]; then')
+
+
+def test_what_triton_compiles_is_kept_where_all_may_write() -> None:
+    [told] = [rest for _, word, rest in instructions() if "TRITON_CACHE_DIR" in rest]
+
+    assert "TRITON_CACHE_DIR=/cache/triton" in told

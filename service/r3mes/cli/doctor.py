@@ -6,10 +6,12 @@ Knows what to look at and what to advise; computes nothing itself and needs no t
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from shutil import which
 
 import typer
 
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+NVIDIA = Path("/proc/driver/nvidia/version")  # of the driver, which a container shows too
 NOT_INSTALLED = "not installed"
 
 
@@ -23,6 +25,9 @@ class Machine:
     remedy: str  # what helps then; empty where nothing does
     best: str  # the instruction set that this kind of processor may have at most
     torch: str
+    triton: str
+    c_compiler: str  # where it is; empty where there is none
+    nvidia: bool  # a GPU's driver is loaded
     huge_pages: str  # as the kernel writes it, with the choice in brackets; empty where unknown
 
 
@@ -54,6 +59,9 @@ def look() -> Machine:
         remedy="" if isinstance(found, Operators) else found.remedy,
         best=next(iter(build.variants()), ""),
         torch=installed("torch"),
+        triton=installed("triton"),
+        c_compiler=which("gcc") or which("clang") or "",
+        nvidia=NVIDIA.is_file(),
         huge_pages=HUGE_PAGES.read_text().strip() if HUGE_PAGES.is_file() else "",
     )
 
@@ -70,6 +78,7 @@ def examine(machine: Machine) -> list[Finding]:
         Finding("processor", f"{machine.cores} cores for this process"),
         of_operators(machine),
         of_torch(machine.torch),
+        *([of_kernels(machine)] if machine.nvidia else []),
         of_huge_pages(machine.huge_pages),
     ]
 
@@ -91,6 +100,15 @@ def of_torch(found: str) -> Finding:
     if found == NOT_INSTALLED:
         return Finding("torch", found, "a model needs `pip install 'r3mes[engine]'`")
     return Finding("torch", found)
+
+
+def of_kernels(machine: Machine) -> Finding:
+    if machine.triton == NOT_INSTALLED:
+        return Finding("kernels", "no Triton", "`pip install triton`: torch alone is slower")
+    if not machine.c_compiler:
+        advice = "install gcc, libc6-dev and Python's headers: torch alone is slower"
+        return Finding("kernels", "no C compiler, which Triton needs", advice)
+    return Finding("kernels", f"compiled by Triton {machine.triton}")
 
 
 def of_huge_pages(enabled: str) -> Finding:

@@ -132,8 +132,9 @@ class Delivery(Message, frozen=True):
 class Compute(msgspec.Struct, frozen=True, kw_only=True):
     """What computes the model, in words."""
 
-    path: str = ""  # `step`: whole steps in C++, `operators`: C++ in stock modules, `torch`
-    instructions: str = ""  # the instruction set that the C++ was built for
+    # `step`: whole steps in C++; `operators`: C++, or `cuda`: kernels, in stock modules; `torch`
+    path: str = ""
+    instructions: str = ""  # the instruction set, or kind of device, that all this is built for
     weights: str = ""
     kv: str = ""
     why: str = ""  # no faster path was taken

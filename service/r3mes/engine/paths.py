@@ -1,4 +1,5 @@
-"""Which code computes a model: a whole step in C++, operators in stock modules, or torch alone.
+"""Which code computes a model: a whole step in C++, operators in stock modules, kernels of ours on
+a CUDA device, or torch alone.
 
 Owns the choice and the words for it. The fastest that fits is tried first, and kept if it computes
 what the stock model does. Packing lets go of a module's own weights, so that another try reads them
@@ -8,7 +9,9 @@ anew.
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 
@@ -25,7 +28,7 @@ from r3mes.engine.native.whole_step import WholeStep
 from r3mes.engine.pool_size import LayerShape, Pool
 from r3mes.engine.probe import LENGTHS, Exactness, Probe, Survey, probe_pool
 from r3mes.engine.step import PagedStep
-from r3mes.errors import StartError
+from r3mes.errors import StartError, first_line
 from r3mes.settings import EngineSettings, ModelSettings
 
 logger = logging.getLogger(__name__)
@@ -56,33 +59,21 @@ class Path:
     forward: Callable[[Pool], Forward]
 
 
-class Make(Protocol):
-    """Of a path whose arithmetic is that of the operators."""
-
-    def __call__(
-        self,
-        found: Operators,
-        it: Module,
-        model: ModelSettings,
-        engine: EngineSettings,
-        *,
-        why: str,
-    ) -> Path: ...
-
-
 def choose(
     read: Callable[[], Module], model: ModelSettings, engine: EngineSettings
 ) -> tuple[Module, Path]:
     """The module and the path that computes it; raises StartError if none computes it rightly."""
     it = read()
     probe = Probe.of(it.module, vocab_size=it.vocab_size)
+    if it.device.type == "cuda":
+        return it, on_cuda(it, probe, model, engine)
     found = usable_operators(it, engine)
     if isinstance(found, Absent):
         return it, plain(it, probe, model, engine, why=found.reason)
     whole = family_of(it.module) is not None
     why = "" if whole else f"{type(it.module).__name__} has no whole step"
     for make in (step_path, operators_path) if whole else (operators_path,):
-        outcome = tried(make, found, it, probe, model, engine, why=why)
+        outcome = tried(partial(make, found, it, model, engine, why=why), it, probe, engine)
         if isinstance(outcome, Path):
             return it, outcome
         why = outcome
@@ -91,22 +82,29 @@ def choose(
     return it, plain(it, probe, model, engine, why=why)
 
 
-def tried(
-    make: Make,
-    found: Operators,
-    it: Module,
-    probe: Probe,
-    model: ModelSettings,
-    engine: EngineSettings,
-    *,
-    why: str,
-) -> Path | str:
+def on_cuda(it: Module, probe: Probe, model: ModelSettings, engine: EngineSettings) -> Path:
+    """The kernels, or what is left where they do not serve."""
+    refuse_without_operators(model, engine, _only_on_a_cpu(it))
+    outcome: Path | str = no_kernels(engine)
+    if not outcome:
+        outcome = tried(partial(cuda_path, it, engine), it, probe, engine)
+    return outcome if isinstance(outcome, Path) else plain(it, probe, model, engine, why=outcome)
+
+
+def no_kernels(engine: EngineSettings) -> str:
+    """Why they are not even tried; empty where they are."""
+    if engine.runner == "portable":
+        return "engine.runner is portable"
+    return "" if find_spec("triton") else "triton is not installed"
+
+
+def tried(make: Callable[[], Path], it: Module, probe: Probe, engine: EngineSettings) -> Path | str:
     """The path, or why another has to serve."""
     try:
-        path = make(found, it, model, engine, why=why)
+        path = make()
         verify(path, it, probe, engine)
     except Exception as error:  # noqa: BLE001 - whatever it is, another path may serve
-        reason = f"a faster path cannot serve: {error}"
+        reason = f"a faster path cannot serve: {first_line(error)}"
         logger.warning("%s", reason)
         return reason
     return path
@@ -132,11 +130,15 @@ def usable_operators(it: Module, engine: EngineSettings) -> Operators | Absent:
     if engine.runner == "portable":
         return Absent("engine.runner is portable")
     if it.device.type != "cpu" or it.dtype != torch.float32:
-        asked = f"{_name(it.dtype)} on {it.device.type}"
-        return Absent(f"the C++ operators compute float32 on a CPU, not {asked}")
+        return Absent(_only_on_a_cpu(it))
     if reason := refusal(it.survey.shapes, engine.block_size):
         return Absent(reason)
     return operators()
+
+
+def _only_on_a_cpu(it: Module) -> str:
+    asked = f"{_name(it.dtype)} on {it.device.type}"
+    return f"the C++ operators compute float32 on a CPU, not {asked}"
 
 
 def refuse_without_operators(model: ModelSettings, engine: EngineSettings, reason: str) -> None:
@@ -163,8 +165,47 @@ def torch_path(it: Module, *, why: str) -> Path:
 
     name = _name(it.dtype)
     compute = Compute(path="torch", instructions="", weights=name, kv=name, why=why)
-    exactness: Exactness = "exact" if it.dtype == torch.float32 else "16 bits"
-    return Path(compute, it.survey.shapes, exactness, forward)
+    return Path(compute, it.survey.shapes, _rounding(it), forward)
+
+
+def cuda_path(it: Module, engine: EngineSettings) -> Path:
+    """Tried once in small: what stands in the way of recording is known before it serves."""
+    from r3mes.engine.cuda.cache import DeviceCache
+    from r3mes.engine.cuda.forward import CudaForward, Limits
+    from r3mes.engine.cuda.graphs import CudaGraphs
+
+    device = torch.cuda.get_device_properties(it.device)
+    limits = Limits(
+        tokens=max(engine.chunk_tokens + engine.max_batch, sum(LENGTHS)),  # none are drafted
+        rows=max(engine.max_batch, len(LENGTHS)),
+        longest=max(it.positions, *LENGTHS),
+        programs=2 * device.multi_processor_count,  # one computes while another waits for memory
+    )
+
+    def forward(pool: Pool) -> CudaForward:
+        return CudaForward(
+            it.module,
+            it.survey.heads,
+            DeviceCache(it.survey.shapes, pool, device=it.device),
+            limits,
+            vocab_size=it.vocab_size,
+            record=CudaGraphs(),
+        )
+
+    trial = forward(probe_pool(it.survey.shapes.values(), engine.block_size))
+    name = _name(it.dtype)
+    compute = Compute(
+        path="cuda",
+        instructions=f"sm_{device.major}{device.minor}",
+        weights=name,
+        kv=name,
+        why=trial.graphs.why,
+    )
+    return Path(compute, it.survey.shapes, _rounding(it), forward)
+
+
+def _rounding(it: Module) -> Exactness:
+    return "exact" if it.dtype == torch.float32 else "16 bits"
 
 
 def step_path(

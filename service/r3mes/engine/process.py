@@ -110,6 +110,7 @@ def in_words(compute: Compute) -> str:
     paths = {
         "step": "whole steps in C++",
         "operators": "C++ operators in the model's own modules",
+        "cuda": "kernels of R3MES in the model's own modules",
         "torch": "torch",
         "": "nothing: the answers are made up",
     }

@@ -14,6 +14,9 @@ WELL = Machine(
     remedy="",
     best="avx512vnni",
     torch="2.13.0",
+    triton="3.9.0",
+    c_compiler="/usr/bin/gcc",
+    nvidia=True,
     huge_pages="always [madvise] never",
 )
 
@@ -31,6 +34,8 @@ def test_where_nothing_can_be_gained_nothing_is_advised() -> None:
     [
         ({"missing": "not built", "operators": "", "remedy": "install g++"}, "install g++: on a"),
         ({"torch": NOT_INSTALLED}, "pip install 'r3mes[engine]'"),
+        ({"triton": NOT_INSTALLED}, "`pip install triton`: torch alone is slower"),
+        ({"c_compiler": ""}, "install gcc, libc6-dev and Python's headers"),
         ({"huge_pages": "always madvise [never]"}, "echo madvise >"),
     ],
 )
@@ -38,6 +43,15 @@ def test_what_is_amiss_has_its_remedy(changes: dict[str, str], expected: str) ->
     [told] = advice(replace(WELL, **changes))  # type: ignore[arg-type]
 
     assert expected in told
+
+
+def test_kernels_are_told_of_where_there_is_a_gpu() -> None:
+    told = [found.seen for found in examine(WELL) if found.what == "kernels"]
+
+    assert ["compiled by Triton 3.9.0"] == told
+    without = replace(WELL, nvidia=False, triton=NOT_INSTALLED, c_compiler="")
+    assert [] == [found for found in examine(without) if found.what == "kernels"]
+    assert [] == advice(without)
 
 
 def test_nothing_is_advised_where_nothing_helps() -> None:

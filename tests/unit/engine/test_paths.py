@@ -2,19 +2,23 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from r3mes.engine import paths
+from r3mes.engine.architecture import build_config, model_class
 from r3mes.engine.checkpoint import read_checkpoint
-from r3mes.engine.load import LoadedModel, load_model
+from r3mes.engine.load import LoadedModel, load_model, read_module
 from r3mes.engine.messages import Compute, SamplingParams
 from r3mes.engine.native import build, library
 from r3mes.engine.native.families import FAMILIES
 from r3mes.engine.native.library import Operators, operators
 from r3mes.engine.native.swapped import Linears
+from r3mes.engine.probe import Probe
 from r3mes.engine.runner import Batch, Row, Sample
 from r3mes.errors import StartError
 from r3mes.settings import EngineSettings, ModelSettings
@@ -261,3 +265,34 @@ def test_operators_that_cannot_be_put_in_leave_torch_to_serve(
 
     assert "torch" == loaded.info.compute.path
     assert "a module of another make" in loaded.info.compute.why
+
+
+def test_kernels_are_not_tried_where_torch_alone_is_wished() -> None:
+    assert "engine.runner is portable" == paths.no_kernels(EngineSettings(runner="portable"))
+
+
+def test_kernels_are_not_tried_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "find_spec", lambda name: None)
+    assert "triton is not installed" == paths.no_kernels(EngineSettings())
+
+    monkeypatch.setattr(paths, "find_spec", lambda name: object())
+    assert "" == paths.no_kernels(EngineSettings())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_kernels_that_cannot_be_compiled_leave_another_path_to_serve(
+    llama: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = read_checkpoint(llama)
+    config = build_config(checkpoint.config)
+    settings = ModelSettings(source=str(llama), device="cpu")
+    native = model_class(config)
+    it = read_module(settings, llama, config, checkpoint.weights, native_class=native)
+    probe = Probe.of(it.module, vocab_size=it.vocab_size)
+    engine = EngineSettings()
+
+    outcome = paths.tried(partial(paths.cuda_path, it, engine), it, probe, engine)
+
+    assert isinstance(outcome, str)
+    assert outcome.startswith("a faster path cannot serve: ")
+    assert outcome in caplog.text
