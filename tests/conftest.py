@@ -17,6 +17,8 @@ from support.replica import Replica, Settings, running_replica
 with interpreted(), suppress(ModuleNotFoundError):
     import triton  # noqa: F401 - before `transformers` does
 
+    import r3mes.engine.cuda.kernels  # noqa: F401 - before any test module does
+
 settings.register_profile("no deadlines", deadline=None)  # the machine may be busy
 settings.load_profile("no deadlines")
 
