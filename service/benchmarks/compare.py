@@ -33,7 +33,7 @@ from r3mes.bench.prompts import prompt as random_words
 
 RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks"
 TIMEOUT_S = 300
-TAIL = 32  # requests of a level beyond its streams, so that some begin while others run
+TAIL = 16  # requests of a level beyond its streams, so that some begin while others run
 BURST = 16  # prompts that arrive together
 
 
@@ -81,6 +81,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "servers.md")
     asked = parser.parse_args()
     courses = [it for it in (QUICK if asked.quick else COURSES) if asked.size in (None, it.size)]
+    if not courses:
+        parser.error(f"{asked.size} is not in the quick comparison")
     if asked.rounds:
         courses = [replace(course, rounds=asked.rounds) for course in courses]
     starts = [start_s() for _ in range(courses[0].rounds)]

@@ -152,6 +152,8 @@ def measure(peer: Peer, asked: argparse.Namespace) -> Speed:
         wait_ready(process, f"http://127.0.0.1:{port}{peer.ready}")
         below = children_of(process.pid, peer.api)
         api = below if peer.api else [process.pid, *below]
+        if not api:
+            raise RuntimeError(f"No process of {peer.name} is {peer.api}.")
 
         async def drive() -> tuple[list[float], float, float]:
             many, seconds, streams = asked.connections, asked.seconds, asked.streams

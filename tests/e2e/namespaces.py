@@ -15,8 +15,9 @@ def new_namespace(admin: Kubectl) -> Iterator[str]:
     """
     name = f"e2e-{secrets.token_hex(4)}"
     admin("create", "namespace", name)
-    own = ("configmap/kube-root-ca.crt", "serviceaccount/default")  # a pod made before them fails
-    admin.within(name)("wait", "--for=create", *own, "--timeout=30s")
+    # A pod made before them fails. One by one: kubectl gives up at once where both are not there.
+    for own in ("configmap/kube-root-ca.crt", "serviceaccount/default"):
+        admin.within(name)("wait", "--for=create", own, "--timeout=30s")
     levels = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")]
     admin("label", "namespace", name, *levels)
     try:

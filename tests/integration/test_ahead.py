@@ -93,7 +93,7 @@ def run_ahead(loaded: LoadedModel) -> ModelRunner:
     store = plain.cache
     assert isinstance(store, KVStore)
     forward = StockForward(
-        plain.module,
+        plain.module.plain,
         store,
         lambda rows: PagedStep(rows, store, torch.float32),
         vocab_size=VOCABULARY,

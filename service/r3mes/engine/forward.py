@@ -72,29 +72,47 @@ class Cache(Protocol):
     def clean(self, blocks: Sequence[int]) -> None: ...
 
 
+class StockModule:
+    """A module of `transformers` whose attention is `attention.paged_attention`."""
+
+    def __init__(self, module: Any) -> None:
+        self.plain = module
+        self._slices = "logits_to_keep" in inspect.signature(module.forward).parameters
+
+    def logits(self, tokens: Tensor, positions: Tensor, step: Step, kept: Tensor | None) -> Logits:
+        """Of the kept places of a flat batch [T], of all where None are told."""
+        slices = self._slices and kept is not None
+        output = self.plain(
+            input_ids=tokens[None],
+            position_ids=positions[None],
+            use_cache=False,
+            r3mes_step=step,
+            **({"logits_to_keep": kept} if slices else {}),
+        )
+        whole = output.logits[0]
+        return Logits.of(whole if slices or kept is None else whole[kept])
+
+
 class StockForward:
-    """Implements `Forward` by a module whose attention is `attention.paged_attention`."""
+    """Implements `Forward` by a stock module and a step made anew for each call."""
 
     def __init__(
         self, module: Any, cache: Cache, make_step: MakeStep, *, vocab_size: int, ahead: bool
     ) -> None:
-        self.module, self.cache, self.vocab_size, self.ahead = module, cache, vocab_size, ahead
+        self.module, self.cache = StockModule(module), cache
+        self.vocab_size, self.ahead = vocab_size, ahead
         self.num_blocks, self.block_size = cache.num_blocks, cache.block_size
         self.device: torch.device = module.device
         self._make_step = make_step
-        self._slices = "logits_to_keep" in inspect.signature(module.forward).parameters
 
     def logits(self, rows: Sequence[Row], keep: Sequence[int], *, last: Tensor | None) -> Logits:
         positions = [at for row in rows for at in range(row.start, row.start + len(row.tokens))]
-        kept = self._indices(keep)
-        output = self.module(
-            input_ids=self._tokens(rows, last)[None],
-            position_ids=self._indices(positions)[None],
-            use_cache=False,
-            r3mes_step=self._make_step(rows),
-            **({"logits_to_keep": kept} if self._slices else {}),
+        return self.module.logits(
+            self._tokens(rows, last),
+            self._indices(positions),
+            self._make_step(rows),
+            self._indices(keep),
         )
-        return Logits.of(output.logits[0] if self._slices else output.logits[0, kept])
 
     def clean(self, blocks: Sequence[int]) -> None:
         self.cache.clean(blocks)

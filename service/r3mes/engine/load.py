@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
+import torch
+
 from r3mes.engine import attention
 from r3mes.engine.architecture import build_config, model_class, positions
 from r3mes.engine.checkpoint import Checkpoint, Weights, fingerprint
@@ -23,6 +25,11 @@ from r3mes.engine.source import Progress, served_name
 from r3mes.engine.weights import choose_device, choose_dtype, read_weights, refuse_too_large
 from r3mes.errors import StartError
 from r3mes.settings import EngineSettings, ModelSettings
+
+NO_ROOM = (
+    "beside the KV cache the device has no room for a full batch: "
+    "lower R3MES_ENGINE__KV_MEMORY_FRACTION or R3MES_ENGINE__MAX_BATCH"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,11 @@ def load_model(
         free=free_memory(module.device),
         cpu=module.device.type == "cpu",
     )
-    runner = ModelRunner(path.forward(pool), eos=module.eos)
+    try:
+        forward = path.forward(pool)
+    except torch.OutOfMemoryError as error:
+        raise StartError(NO_ROOM) from error
+    runner = ModelRunner(forward, eos=module.eos)
     progress(1.0, f"a KV cache of {pool.tokens} tokens")
     info = describe(model, module, path, checkpoint, max_len=min(longest, pool.tokens))
     return LoadedModel(info, runner)

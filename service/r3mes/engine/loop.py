@@ -137,13 +137,13 @@ class Engine:
         """
         self._expire()
         self._flush()  # refusals and expiries need not wait for the pass
+        if self._scheduler.wants_newest:  # in turn such streams would run in two halves of a batch
+            self._land_all_but(0)
         decoding = self._scheduler.decoding
         plan = self._scheduler.schedule(
             now=self._clock(), chunk=self._pace.chunk(decoding), draft=self._drafter(decoding)
         )
-        in_flight = self._launch(plan) if plan else 0
-        while len(self._flights) > in_flight:
-            self._land(self._flights.popleft())
+        self._land_all_but(self._launch(plan) if plan else 0)
         self._flush()
         self.stats = self._snapshot()
         if self._failures >= FAILURES:
@@ -198,6 +198,10 @@ class Engine:
         launch = Launch.of(plan, self._runner, began=self._clock())
         self._flights.append(launch)
         return int(self._runner.ahead and not isinstance(launch.flight, Crashed))
+
+    def _land_all_but(self, in_flight: int) -> None:
+        while len(self._flights) > in_flight:
+            self._land(self._flights.popleft())
 
     def _land(self, launch: Launch) -> None:
         try:

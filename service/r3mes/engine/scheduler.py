@@ -51,6 +51,11 @@ class Scheduler:
         """Sequences that wait for their next token."""
         return sum(sequence.decoding for sequence in self.running)
 
+    @property
+    def wants_newest(self) -> bool:
+        """Must what is in flight land before anybody can go on with those who count their ids?"""
+        return any(sequence.wants_newest for sequence in self.running)
+
     def schedule(self, *, now: float, chunk: int, draft: Draft) -> Plan:
         """One token for each decoding sequence and what is drafted to follow it, and beside them
         `chunk` tokens of prompts, the oldest first."""

@@ -52,9 +52,13 @@ class Sequence:
     def waits(self) -> bool:
         """Nothing can be computed before the id in flight is known: it is the last one, or which
         it is decides about the next."""
-        if not self.pending:
-            return False
-        return self.params.counts_output or len(self.output) + self.pending >= self.most
+        ends = len(self.output) + self.pending >= self.most
+        return self.wants_newest or (self.pending > 0 and ends)
+
+    @property
+    def wants_newest(self) -> bool:
+        """An id is in flight, and which it is decides about the next one: ids are counted."""
+        return self.pending > 0 and self.params.counts_output
 
     @property
     def missing(self) -> int:

@@ -25,6 +25,7 @@ class Answer:
             Choice(text, reading, logprobs=job.params.logprobs is not None) for job in jobs
         ]
         self._n = n
+        self._prompt_tokens = sum(len(job.prompt) for job in jobs[::n])
         self._exchange = exchange
         exchange.stamps = [None] * len(jobs)
         exchange.finish_reasons = [None] * len(jobs)
@@ -66,7 +67,7 @@ class Answer:
     def _account(self) -> None:
         exchange = self._exchange
         exchange.first_chunk = exchange.first_chunk or time.monotonic()
-        exchange.prompt_tokens = sum(len(job.prompt) for job in self.jobs[:: self._n])
+        exchange.prompt_tokens = self._prompt_tokens
         exchange.completion_tokens = sum(choice.count for choice in self.choices)
         exchange.cached_tokens = sum(
             choice.stamps.cached_tokens for choice in self.choices[:: self._n] if choice.stamps

@@ -87,7 +87,9 @@ class CompletionShape:
 
     def _shifted(self, index: int, piece: Piece) -> Piece:
         """The piece with its tokens' places counted from the start of the echoed prompt."""
-        by = len(self._echo(index).text) if self._echoes else 0
+        if not self._echoes:
+            return piece
+        by = len(self._echo(index).text)
         tokens = [
             TokenInfo(info.token, info.logprob, info.start + by, info.end + by)
             for info in piece.tokens

@@ -52,13 +52,23 @@ def test_a_stream_aborted_in_flight_frees_its_blocks_at_once_and_harms_nobody() 
     assert answer([2] * 15, 5) == fake.ledger.ids(2)
 
 
-def test_who_needs_its_newest_id_runs_every_other_step_and_hinders_nobody() -> None:
+def test_who_counts_ids_is_in_every_batch_with_the_others() -> None:
     fake = FakeEngine(ahead=True)
     fake.submit(1, [1], max_tokens=4, repetition_penalty=1.5)
-    fake.submit(2, [2], max_tokens=8)
+    fake.submit(2, [2], max_tokens=6)
     fake.finish()
 
-    assert [2, 1, 2, 1, 2, 1, 2, 1] == [step.tokens for step in fake.steps]
+    assert [2, 2, 2, 2, 1, 1] == [step.tokens for step in fake.steps]
+
+
+def test_who_count_ids_and_came_one_after_the_other_share_batches() -> None:
+    fake = FakeEngine(ahead=True)
+    fake.submit(1, [1], max_tokens=6, presence_penalty=0.5)
+    fake.step()
+    fake.submit(2, [2], max_tokens=6, presence_penalty=0.5)
+    fake.finish()
+
+    assert [1, 2, 2, 2, 2, 2, 1] == [step.tokens for step in fake.steps]
 
 
 @pytest.mark.parametrize(("head", "length"), [(8, 24), (12, 20)])

@@ -65,7 +65,7 @@ def following(row: Row, place: int) -> Row:
 
 def module_of(runner: ModelRunner) -> Any:
     assert isinstance(runner.forward, StockForward)
-    return runner.forward.module
+    return runner.forward.module.plain
 
 
 def run(runner: ModelRunner, *rows: Row) -> list[RowResult]:

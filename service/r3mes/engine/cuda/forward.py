@@ -4,7 +4,6 @@ Owns the order of a step: fill the sheet, run or replay, hand out what the rows 
 here waits for the device.
 """
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,11 @@ from torch import Tensor
 
 from r3mes.engine.attention import Heads
 from r3mes.engine.cuda.cache import DeviceCache
-from r3mes.engine.cuda.geometry import buckets, split_steps
+from r3mes.engine.cuda.geometry import buckets, most_tiles, split_steps, with_tiles
 from r3mes.engine.cuda.graphs import DecodeGraphs, Record, Run
 from r3mes.engine.cuda.sheet import BLANK, Plan, Sheet
 from r3mes.engine.cuda.step import Attention, DeviceStep
-from r3mes.engine.forward import Logits
+from r3mes.engine.forward import Logits, StockModule
 from r3mes.engine.runner import Row
 
 
@@ -50,10 +49,9 @@ class CudaForward:
         record: Record,
     ) -> None:
         """Compiles every kernel that a batch within the limits can need, and records the graphs."""
-        self.module, self.cache, self.vocab_size = module, cache, vocab_size
+        self.module, self.cache, self.vocab_size = StockModule(module), cache, vocab_size
         self.num_blocks, self.block_size = cache.num_blocks, cache.block_size
         self.device: torch.device = cache.device
-        self._slices = "logits_to_keep" in inspect.signature(module.forward).parameters
         rows = min(limits.rows, cache.num_blocks)  # every row has a block of its own
         self._last = torch.zeros(limits.rows, dtype=torch.int64, device=self.device)
         self._sheet = Sheet(
@@ -66,11 +64,12 @@ class CudaForward:
         self._attention = Attention(
             layers, cache, self._sheet, programs=limits.programs, longest=limits.longest
         )
+        self._result: Logits | None = None  # of every size: what a graph returns it holds for ever
         self._compile(limits)
         self.graphs = DecodeGraphs(buckets(rows), self._decode, record)
 
     def logits(self, rows: Sequence[Row], keep: Sequence[int], *, last: Tensor | None) -> Logits:
-        """They are valid until the next call."""
+        """The lines are valid until the next call."""
         if last is not None:
             self._last[: len(last)].copy_(last)
         if any(len(row.tokens) > 1 for row in rows):
@@ -78,7 +77,7 @@ class CudaForward:
         size = self.graphs.bucket(len(rows))
         self._write([*rows, *[BLANK] * (size - len(rows))], range(size))
         lines, best = self.graphs.replay(size)
-        return Logits(lines[: len(rows)], best[: len(rows)])
+        return Logits(lines[: len(rows)], best[: len(rows)].clone())
 
     def clean(self, blocks: Sequence[int]) -> None:
         self.cache.clean(blocks)
@@ -89,29 +88,35 @@ class CudaForward:
     def _decode(self, size: int) -> Run:
         """What replays have to do. The plan of a full batch is that of every one of its size."""
         plan = self._write([BLANK] * size, range(size))
-        return lambda: self._run(plan)
+
+        def run() -> Logits:
+            found = self._run(plan)
+            if self._result is None:  # by the largest, which runs first
+                self._result = Logits(*map(torch.empty_like, found))
+            return Logits(
+                *(to[:size].copy_(it) for to, it in zip(self._result, found, strict=True))
+            )
+
+        return run
 
     def _compile(self, limits: Limits) -> None:
         """Run blank rows in numbers of tiles between which all numbers of splits lie."""
-        tile, rows = self._attention.tile, self._sheet.rows
+        tile, tokens = self._attention.tile, limits.tokens
         heads = min(layer.shape.heads for layer in self._attention.layers.values())
-        for tiles in split_steps(heads, programs=limits.programs, most=limits.tokens // tile):
-            others = min(tiles, rows) - 1
-            counts = [2] * others + [(tiles - others - 1) * tile + 2]
+        most = most_tiles(tokens=tokens, rows=self._sheet.rows, tile=tile)
+        for tiles in split_steps(heads, programs=limits.programs, most=most):
+            counts = with_tiles(tiles, tokens=tokens, tile=tile)
             blanks = [Row((0,) * count, -count, (), None) for count in counts]
             self._run(self._write(blanks, [0]))
 
     def _run(self, plan: Plan) -> Logits:
         numbers = self._sheet.device.parts
-        kept = numbers["kept"][: plan.kept] if plan.kept < plan.tokens else slice(None)
-        output = self.module(
-            input_ids=self._ids(plan.tokens)[None],
-            position_ids=numbers["positions"][: plan.tokens].long()[None],
-            use_cache=False,
-            r3mes_step=DeviceStep(self._attention, plan),
-            **({"logits_to_keep": kept} if self._slices else {}),
+        return self.module.logits(
+            self._ids(plan.tokens),
+            numbers["positions"][: plan.tokens].long(),
+            DeviceStep(self._attention, plan),
+            numbers["kept"][: plan.kept] if plan.kept < plan.tokens else None,
         )
-        return Logits.of(output.logits[0] if self._slices else output.logits[0, kept])
 
     def _ids(self, count: int) -> Tensor:
         """Of the fed tokens; those that follow are taken from what was chosen before.

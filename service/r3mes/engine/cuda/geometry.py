@@ -86,6 +86,23 @@ def splits(tiles: int, heads: int, *, programs: int, longest: int) -> int:
     return power_of_two(wanted + 1) // 2 if wanted > 1 else 1
 
 
+def most_tiles(*, tokens: int, rows: int, tile: int) -> int:
+    """Of a batch's rows with more than one token: many short prompts have a tile each."""
+    short = 0 if tile == 1 else min(rows - 1, (tokens - 2) // 2)
+    return short + -(-(tokens - 2 * short) // tile)
+
+
+def with_tiles(tiles: int, *, tokens: int, tile: int) -> list[int]:
+    """Tokens of as few rows as can have so many tiles together; none of them has a single token.
+
+    One long row, and for each tile that it has no tokens for a short one.
+    """
+    short = 0
+    while 2 * short + (tiles - short - 1) * tile + 1 > tokens:
+        short += 1
+    return [2] * short + [max(2, (tiles - short - 1) * tile + 1)]
+
+
 def split_steps(heads: int, *, programs: int, most: int) -> Iterator[int]:
     """Numbers of tiles, up to `most`, between which all numbers of splits lie."""
     tiles = 1

@@ -50,12 +50,11 @@ def pack(
     group = group or group_of(k)
     data = arena.take(panels * PANEL * k * BYTES[kind])
     weight = Weight(data=data, n=n, k=k, kind=kind, group=group)
-    scales = torch.zeros(k // group, panels * PANEL)
-    sums = torch.zeros(k // group, panels * PANEL, dtype=torch.int32)
-    kept: list[object] = [arena]
-    if kind == INT8:
-        weight.scales, weight.sums = scales.data_ptr(), sums.data_ptr()
-        kept += [scales, sums]
+    groups = k // group if kind == INT8 else 0
+    scales = torch.zeros(groups, panels * PANEL)
+    sums = torch.zeros(groups, panels * PANEL, dtype=torch.int32)
+    weight.scales, weight.sums = scales.data_ptr(), sums.data_ptr()
+    kept: list[object] = [arena, scales, sums]
     if bias is not None:
         held = bias.detach().float().contiguous()
         weight.bias = held.data_ptr()
@@ -68,10 +67,9 @@ def pack(
             columns = slice(at, at + len(rows))
             lay_small(rows, group, to, scales[:, columns], sums[:, columns])
         else:
-            panel = rows.view(-1, PANEL, k).transpose(1, 2)
-            numbers_at(to, panel.shape, torch.float32 if kind == F32 else torch.bfloat16).copy_(
-                panel
-            )
+            dtype = torch.float32 if kind == F32 else torch.bfloat16
+            parts = rows.view(-1, PANEL, k).transpose(1, 2)
+            numbers_at(to, parts.shape, dtype).copy_(parts)
     return Packed(weight, tuple(kept))
 
 

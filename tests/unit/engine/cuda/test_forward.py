@@ -123,6 +123,7 @@ def test_a_model_answers_as_generate_does(folders: dict[str, Path], kind: str) -
     probe.compare(runner, "exact")
     for prompt, answer in zip(PROMPTS, generate(runner), strict=True):
         expected = oracle.answer(prompt, COUNT)
+        assert COUNT // 2 <= expected.sure
         assert expected.ids[: expected.sure] == answer[: expected.sure]
 
 
@@ -238,6 +239,7 @@ def test_the_engine_launches_ahead_and_answers_as_generate_does(
 
     for stream, prompt in enumerate(PROMPTS):
         expected = Oracle(folders["llama"]).answer(prompt, COUNT)
+        assert COUNT // 2 <= expected.sure
         assert expected.ids[: expected.sure] == ledger.ids(stream)[: expected.sure]
         assert COUNT == len(ledger.ids(stream))
 

@@ -7,11 +7,13 @@ from r3mes.engine.cuda.geometry import (
     bucket,
     buckets,
     keys_at_once,
+    most_tiles,
     padded,
     power_of_two,
     split_steps,
     splits,
     tile_tokens,
+    with_tiles,
 )
 
 
@@ -81,6 +83,28 @@ def test_few_tiles_are_split_until_they_fill_the_device(expected: int, tiles: in
 
 def test_what_is_short_is_not_split_for_nothing() -> None:
     assert [1, 2, 2, 4] == [splits(1, 8, programs=264, longest=n) for n in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(("tokens", "rows"), [(576, 64), (40, 64), (200, 3), (9, 1)])
+@pytest.mark.parametrize("tile", [1, 2, 32])
+def test_every_number_of_tiles_that_a_batch_can_have_is_made(
+    tokens: int, rows: int, tile: int
+) -> None:
+    most = most_tiles(tokens=tokens, rows=rows, tile=tile)
+    short = min(rows - 1, (tokens - 2) // 2)
+    many = [2] * short + [tokens - 2 * short]  # as many prompts as can be, and one that is long
+
+    assert most >= tiles_of(many, tile)
+    for tiles in range(2, most + 1):
+        counts = with_tiles(tiles, tokens=tokens, tile=tile)
+        assert tiles == tiles_of(counts, tile)
+        assert 2 <= min(counts)
+        assert tokens >= sum(counts)
+        assert rows >= len(counts)
+
+
+def tiles_of(counts: list[int], tile: int) -> int:
+    return sum(-(-count // tile) for count in counts)
 
 
 @pytest.mark.parametrize("programs", [1, 7, 16, 264])
