@@ -78,6 +78,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round at 1 and 16 streams")
     parser.add_argument("--size", choices=[course.size for course in COURSES], help="only this one")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--levels", help="streams at a time, parted by commas")
+    parser.add_argument("--servers", help="names, parted by commas; by default all that are found")
     parser.add_argument("--out", type=Path, default=RESULTS / "servers.md")
     asked = parser.parse_args()
     courses = [it for it in (QUICK if asked.quick else COURSES) if asked.size in (None, it.size)]
@@ -85,8 +87,12 @@ def main() -> None:
         parser.error(f"{asked.size} is not in the quick comparison")
     if asked.rounds:
         courses = [replace(course, rounds=asked.rounds) for course in courses]
+    if asked.levels:
+        levels = tuple(map(int, asked.levels.split(",")))
+        courses = [replace(course, levels=levels, highest=None) for course in courses]
+    names = set(asked.servers.split(",")) if asked.servers else None
     starts = [start_s() for _ in range(courses[0].rounds)]
-    write_report(asked.out, [section(course) for course in courses], starts)
+    write_report(asked.out, [section(course, names) for course in courses], starts)
 
 
 def start_s() -> float:
@@ -96,13 +102,15 @@ def start_s() -> float:
         return seconds
 
 
-def section(course: Course) -> Section:
+def section(course: Course, names: set[str] | None) -> Section:
     model = random_model(course.size)
     servers, missing = find_servers(model, course)
+    if names:
+        servers, missing = [it for it in servers if it.name in names], []
     rounds = []
     for number in range(course.rounds):
         rounds += [measure(server, number, model, course) for server in in_turn(servers, number)]
-        if course.all_servers:
+        if course.all_servers and (not names or IN_PROCESS in names):
             rounds.append(without_http(number, model, course))
     return Section(course.size, course.words, course.rounds, servers, missing, rounds)
 

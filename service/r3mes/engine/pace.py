@@ -8,7 +8,7 @@ arithmetic; knows no clock.
 import math
 from dataclasses import dataclass, field
 
-SLOWER = 2.5  # a step with a chunk, in steps without one
+SLOWER = 3.5  # a step with a chunk, in steps without one
 LEAST = 16  # prompt tokens of a chunk: fewer would read all weights for next to nothing
 NEWEST = 0.25  # weight of the newest measurement
 ODD = 2.0  # a step that took longer than so many times what was expected counts as just that

@@ -14,8 +14,8 @@ def measured(*, step_s: float, token_s: float, rows: int = 1, most: int = 512) -
     return pace
 
 
-def test_a_chunk_makes_a_step_two_and_a_half_times_as_long() -> None:
-    assert 30 == measured(step_s=0.02, token_s=0.001).chunk(1)
+def test_a_chunk_makes_a_step_three_and_a_half_times_as_long() -> None:
+    assert 50 == measured(step_s=0.02, token_s=0.001).chunk(1)
 
 
 def test_nobody_who_waits_for_a_token_means_the_whole_chunk() -> None:
@@ -35,14 +35,14 @@ def test_the_nearest_number_of_streams_is_gone_by() -> None:
     pace = measured(step_s=0.02, token_s=0.001)
     pace.record(seconds=0.1, rows=16, prompt=0)
 
-    assert (30, 30, 150, 150) == tuple(map(pace.chunk, (1, 3, 17, 64)))
+    assert (50, 50, 250, 250) == tuple(map(pace.chunk, (1, 3, 17, 64)))
 
 
 def test_a_step_with_a_chunk_that_took_as_long_as_expected_changes_nothing() -> None:
     pace = measured(step_s=0.02, token_s=0.001)
     pace.record(seconds=0.05, rows=1, prompt=30)
 
-    assert 30 == pace.chunk(1)
+    assert 50 == pace.chunk(1)
 
 
 def test_a_cost_that_was_wrong_is_corrected_by_steps_with_chunks_and_without() -> None:
@@ -52,7 +52,7 @@ def test_a_cost_that_was_wrong_is_corrected_by_steps_with_chunks_and_without() -
         pace.record(seconds=0.02 + 0.001 * pace.chunk(1), rows=1, prompt=pace.chunk(1))
         pace.record(seconds=0.02, rows=1, prompt=0)
 
-    assert 29 <= pace.chunk(1) <= 31
+    assert 49 <= pace.chunk(1) <= 51
 
 
 def test_whoever_takes_half_of_the_processor_leaves_chunks_as_they_are() -> None:
@@ -61,7 +61,7 @@ def test_whoever_takes_half_of_the_processor_leaves_chunks_as_they_are() -> None
     for _ in range(100):
         pace.record(seconds=2 * (0.1 + 0.001 * pace.chunk(64)), rows=64, prompt=pace.chunk(64))
 
-    assert 100 <= pace.chunk(64) <= 150
+    assert 130 <= pace.chunk(64) <= 250
 
 
 def test_steps_that_grew_longer_than_when_they_were_alone_do_not_starve_prompts() -> None:
@@ -79,8 +79,8 @@ def test_one_that_stood_still_counts_as_twice_as_long() -> None:
     alone = pace.chunk(1)
     pace.record(seconds=60, rows=1, prompt=alone)
 
-    assert 37 == alone
-    assert 30 <= pace.chunk(1) <= 37
+    assert 62 == alone
+    assert 45 <= pace.chunk(1) <= 62
 
 
 def test_a_chunk_beside_streams_tells_nothing_before_both_are_known() -> None:
@@ -97,8 +97,8 @@ def test_newer_measurements_count_more_and_one_odd_one_little() -> None:
     for _ in range(20):
         pace.record(seconds=0.04, rows=1, prompt=0)
 
-    assert 37 == once
-    assert 59 <= pace.chunk(1) <= 60
+    assert 62 == once
+    assert 99 <= pace.chunk(1) <= 100
 
 
 def test_a_warm_up_is_not_bounded() -> None:
