@@ -104,6 +104,7 @@ def write_report(page: Path, sections: Sequence[Section], starts: Sequence[float
     facts = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
+        "command": " ".join(["python -m benchmarks.compare", *sys.argv[1:]]),
         "machine": describe_machine(),
         "python": platform.python_version(),
         "starts": list(starts),
@@ -151,7 +152,7 @@ def heading(facts: dict[str, Any]) -> list[str]:
         "Models with random weights in float32, streamed over HTTP; rounds alternate, "
         "figures are medians.",
         f"Machine: {facts['machine']}; Python {facts['python']}.",
-        f"Taken {facts['at']} at commit {facts['commit']} by `make bench`.",
+        f"Taken {facts['at']} at commit {facts['commit']} by `{facts['command']}`.",
         "Client and server share the processors.",
         "",
     ]

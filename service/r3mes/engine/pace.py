@@ -37,7 +37,7 @@ class Pace:
 
     def _correct(self, seconds: float, size: int, prompt: int) -> None:
         """Both parts of what was expected, each by its share: when something else has the
-        processor both take longer, and their ratio, which the chunk follows, hardly changes."""
+        processor both take longer, and the chunk, which follows their ratio, must not collapse."""
         step, chunk = self._steps[size], self._prompt_token * prompt
         error = NEWEST * (min(ODD, seconds / (step + chunk)) - 1)
         self._steps[size] *= 1 + error * step / (step + chunk)

@@ -55,8 +55,8 @@ def test_a_cost_that_was_wrong_is_corrected_by_steps_with_chunks_and_without() -
     assert 49 <= pace.chunk(1) <= 51
 
 
-def test_whoever_takes_half_of_the_processor_leaves_chunks_as_they_are() -> None:
-    """All takes longer then, also as compared with the step."""
+def test_whoever_takes_half_of_the_processor_halves_chunks_at_most() -> None:
+    """They were 250 tokens; put down to the prompt alone, the delay would make 75 of them."""
     pace = measured(step_s=0.1, token_s=0.001, rows=64)
     for _ in range(100):
         pace.record(seconds=2 * (0.1 + 0.001 * pace.chunk(64)), rows=64, prompt=pace.chunk(64))
@@ -70,7 +70,7 @@ def test_steps_that_grew_longer_than_when_they_were_alone_do_not_starve_prompts(
     for _ in range(100):
         pace.record(seconds=0.16 + 0.001 * pace.chunk(64), rows=64, prompt=pace.chunk(64))
 
-    assert 100 <= pace.chunk(64)
+    assert 200 <= pace.chunk(64)
 
 
 def test_one_that_stood_still_counts_as_twice_as_long() -> None:
