@@ -94,7 +94,7 @@ def load(
         progress=lambda share, detail: None,
         accepted=lambda path: None,
     )
-    pace = Pace(settings.chunk_tokens, slower=float("inf"))
+    pace = Pace(settings.chunk_tokens, learning=True)
     if warm:
         Warmer(
             loaded.runner,
@@ -104,5 +104,5 @@ def load(
             on_step=lambda step: None,
             pace=pace,
         ).run()
-    pace.slower = Pace(1).slower
+    pace.learning = False
     return Subject(loaded, settings, pace)

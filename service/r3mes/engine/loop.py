@@ -140,8 +140,9 @@ class Engine:
         if self._scheduler.wants_newest:  # in turn such streams would run in two halves of a batch
             self._land_all_but(0)
         decoding = self._scheduler.decoding
+        chunk = self._pace.chunk(decoding, self._scheduler.prompts)
         plan = self._scheduler.schedule(
-            now=self._clock(), chunk=self._pace.chunk(decoding), draft=self._drafter(decoding)
+            now=self._clock(), chunk=chunk, draft=self._drafter(decoding)
         )
         self._land_all_but(self._launch(plan) if plan else 0)
         self._flush()

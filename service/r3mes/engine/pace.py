@@ -1,14 +1,17 @@
 """How many prompt tokens a step may feed beside running streams: told in time, not in tokens.
 
 A stream notices a neighbour's prompt as a longer gap between two of its tokens. So a step with a
-prompt's chunk may take a few times as long as one without, as far as both were measured here. Pure
-arithmetic; knows no clock.
+prompt's chunk may take a few times as long as one without, as far as both were measured here: the
+longer, the more prompts wait, since each of them waits for those before it. Pure arithmetic; knows
+no clock.
 """
 
 import math
 from dataclasses import dataclass, field
 
-SLOWER = 3.5  # a step with a chunk, in steps without one
+SLOWER = 2.0  # a step with a chunk, in steps without one; to it comes,
+EACH = 0.5  # for each prompt that waits for the chunk,
+SLOWEST = 5.0  # but not more than this
 LEAST = 16  # prompt tokens of a chunk: fewer would read all weights for next to nothing
 NEWEST = 0.25  # weight of the newest measurement
 ODD = 2.0  # a step that took longer than so many times what was expected counts as just that
@@ -16,11 +19,11 @@ ODD = 2.0  # a step that took longer than so many times what was expected counts
 
 @dataclass
 class Pace:
-    """`most` is what a step may feed when nobody waits for a token, and `slower` how much longer
-    than its neighbours one with a chunk may be."""
+    """`most` is what a step may feed when nobody waits for a token. While `learning`, in a warm-up,
+    all may be as long."""
 
     most: int
-    slower: float = SLOWER
+    learning: bool = False
     _prompt_token: float = 0.0  # seconds that one more costs; 0 while unknown
     _steps: dict[int, float] = field(default_factory=dict)  # seconds, by the rows' power of two
 
@@ -43,12 +46,13 @@ class Pace:
         self._steps[size] *= 1 + error * step / (step + chunk)
         self._prompt_token *= 1 + error * chunk / (step + chunk)
 
-    def chunk(self, rows: int) -> int:
-        """Prompt tokens of the next step, beside so many streams."""
+    def chunk(self, rows: int, prompts: int) -> int:
+        """Prompt tokens of the next step, beside so many streams, of so many prompts that wait."""
         step = self._step(rows)
-        if not step or not self._prompt_token:
+        if self.learning or not step or not self._prompt_token:
             return self.most
-        room = (self.slower - 1) * step / self._prompt_token
+        slower = min(SLOWEST, SLOWER + EACH * prompts)
+        room = (slower - 1) * step / self._prompt_token
         return max(LEAST, int(min(self.most, room)))
 
     def token_cost(self, rows: int) -> float:

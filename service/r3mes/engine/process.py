@@ -5,7 +5,6 @@ Composes the parts and drives them through the phases. One thread owns all engin
 
 import gc
 import logging
-import math
 import signal
 import sys
 import time
@@ -27,7 +26,7 @@ from r3mes.engine.messages import (
     Request,
     ToEngine,
 )
-from r3mes.engine.pace import SLOWER, Pace
+from r3mes.engine.pace import Pace
 from r3mes.engine.warm import Warmer
 from r3mes.engine.wire import Wire
 from r3mes.errors import EngineCrash, StartError
@@ -53,7 +52,7 @@ class Process:
     def __init__(self, orders: Orders, wire: Wire) -> None:
         self._orders = orders
         self._wire = wire
-        self._pace = Pace(orders.engine.chunk_tokens, slower=math.inf)  # while warming
+        self._pace = Pace(orders.engine.chunk_tokens, learning=True)
         self.heart = Heart(wire.report, clock=time.monotonic)
 
     def live(self) -> None:
@@ -87,7 +86,7 @@ class Process:
             clock=time.monotonic,
             deliver=lambda worker, delivery: self._deliver(engine, worker, delivery),
             on_step=self.heart.record,
-            pace=replace(self._pace, slower=SLOWER),
+            pace=replace(self._pace, learning=False),
         )
         self.heart.stats = engine.stats
         logger.info(in_words(loaded.model.compute))

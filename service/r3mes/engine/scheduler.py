@@ -52,6 +52,11 @@ class Scheduler:
         return sum(sequence.decoding for sequence in self.running)
 
     @property
+    def prompts(self) -> int:
+        """Sequences whose prompts could be fed now."""
+        return len(self.running) - self.decoding + min(self.seats, len(self.waiting))
+
+    @property
     def wants_newest(self) -> bool:
         """Must what is in flight land before anybody can go on with those who count their ids?"""
         return any(sequence.wants_newest for sequence in self.running)

@@ -81,6 +81,21 @@ def test_decoding_rows_do_not_use_the_budget_of_prompts(step: Stepper) -> None:
     assert {0: 1, 1: 16} == step(policy)
 
 
+def test_prompts_that_could_be_fed_are_those_in_the_batch_and_those_with_a_seat(
+    step: Stepper,
+) -> None:
+    policy = scheduler(max_batch=3)
+    add(policy, 4)
+    step(policy)
+    step.land(policy)
+    assert 0 == policy.prompts
+    add(policy, 40, 4, 4, 4, first=1)
+    assert 2 == policy.prompts
+    step(policy)
+
+    assert (2, 1, 3) == (policy.prompts, policy.seats, len(policy.waiting))
+
+
 def test_a_chunk_is_counted_when_it_does_not_finish_its_prompt(step: Stepper) -> None:
     policy = scheduler()
     add(policy, 40, 4)

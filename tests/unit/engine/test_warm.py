@@ -26,7 +26,7 @@ class Watched:
         self.shapes: list[list[int]] = []
         self.progress: list[float] = []
         self.steps: list[Step] = []
-        self.pace = Pace(self.settings.chunk_tokens, slower=math.inf)
+        self.pace = Pace(self.settings.chunk_tokens, learning=True)
 
     def launch(self, batch: Batch) -> Flight:
         self.shapes.append([len(row.tokens) for row in batch.rows])
