@@ -48,6 +48,7 @@ static void pack_floats(const float* w, int n, int k, Kind kind, void* to) {
                 } else {  // to the nearest, ties to even: exact for what was bfloat16 before
                     uint32_t bits;
                     std::memcpy(&bits, &x, 4);
+                    at += c % LANES * 2 + c / LANES - c;
                     ((uint16_t*)to)[at] = uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
                 }
             }

@@ -196,7 +196,7 @@ static void attend(Team& team, const Attention& a, const std::vector<Tile>& tile
                    int q_stride, float* out, int out_stride) {
     int group = a.query_heads / a.cache.heads;
     int parts = (group + ROWS - 1) / ROWS, per_tile = a.cache.heads * parts;
-    team.share((int)tiles.size() * per_tile, 1, [&](int item) {
+    team.share((int)tiles.size() * per_tile, [&](int item) {
         // The longest first: a late long one would keep the others waiting.
         const Tile& tile = tiles[tiles.size() - 1 - item / per_tile];
         int kv = item % per_tile / parts, part = item % parts;

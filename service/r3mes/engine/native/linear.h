@@ -2,8 +2,10 @@
 //
 // Layout of a packed weight [n, k] (n outputs, k inputs): panels of 32 outputs, the last one padded
 // with zeros. A panel is [k][32]: for each input its 32 weights lie side by side, so that one pass
-// over a panel reads memory in order and no sum crosses lanes. 8-bit weights keep four neighbouring
-// inputs together, [k / 4][32][4], as the product of small integers wants them.
+// over a panel reads memory in order and no sum crosses lanes. Of 16-bit weights outputs i and i + 16
+// lie side by side, [k][16][2]: a lane holds both, and one shift or mask makes a float of either.
+// 8-bit weights keep four neighbouring inputs together, [k / 4][32][4], as the product of small
+// integers wants them.
 //
 // 8 bits: w ~ scale[group][output] x q with q in -127..127, symmetric; a row of x likewise, with a
 // scale for each group of inputs, made anew for each product. y = sum over groups of
@@ -97,12 +99,12 @@ static void block(const Weight& w, int panel, const Rows& rows, int row, const T
     Floats a[R][2] = {};
     const float* x = rows.x + (size_t)row * rows.stride;
     for (int i = 0; i < w.k; i++) {
-        Floats w0 = load(data + i * PANEL), w1 = load(data + i * PANEL + LANES);
+        Pair weights = load_pair(data + i * PANEL);
         ahead.ask(i);
         for (int r = 0; r < R; r++) {
             Floats b = splat(x[r * rows.stride + i]);
-            a[r][0] += b * w0;
-            a[r][1] += b * w1;
+            a[r][0] += b * weights.first;
+            a[r][1] += b * weights.second;
         }
     }
     for (int r = 0; r < R; r++)
@@ -180,7 +182,11 @@ static void one_panel(const Weight& w, int panel, const Rows& rows, float* y, in
     const T* next = panel + 1 < w.panels() ? data + size : nullptr;
     constexpr int BYTES = PANEL * (sizeof(T) == 1 ? 4 : sizeof(T));  // of the weights of an input
     if (sizeof(T) == 2 && rows.count >= WIDE) {
-        for (size_t i = 0; i < size; i += LANES) store(scratch + i, load((const uint16_t*)data + i));
+        for (size_t i = 0; i < size; i += PANEL) {
+            Pair weights = load_pair((const uint16_t*)data + i);
+            store(scratch + i, weights.first);
+            store(scratch + i + LANES, weights.second);
+        }
         panel_times_rows(w, panel, rows, scratch, next, BYTES, y, width, ending);
     } else {
         panel_times_rows(w, panel, rows, data, next, BYTES, y, width, ending);
@@ -215,13 +221,12 @@ static void linear(Team& team, const Weight& w, const Rows& rows, float* y, int 
                    float* scratch) {
     if (w.kind == INT8) {
         int groups = w.groups();
-        team.share(rows.count, 1, [&](int row) {
+        team.share(rows.count, [&](int row) {
             quantize(rows.x + (size_t)row * rows.stride, w.k, w.group,
                      rows.small + (size_t)row * w.k, rows.scales + (size_t)row * groups);
         });
     }
-    int panels = w.panels(), grain = std::max(1, panels / (team.size * 8));
-    team.share(panels, grain, [&](int panel) {
+    team.share(w.panels(), [&](int panel) {
         if (w.kind == F32)
             one_panel<float>(w, panel, rows, y, width, ending, scratch);
         else if (w.kind == BF16)

@@ -67,8 +67,11 @@ def pack(
             columns = slice(at, at + len(rows))
             lay_small(rows, group, to, scales[:, columns], sums[:, columns])
         else:
-            dtype = torch.float32 if kind == F32 else torch.bfloat16
+            # [panels, k, PANEL], of 16 bits [panels, k, LANES, 2]
             parts = rows.view(-1, PANEL, k).transpose(1, 2)
+            if kind == BF16:
+                parts = parts.unflatten(2, (2, LANES)).transpose(2, 3)
+            dtype = torch.bfloat16 if kind == BF16 else torch.float32
             numbers_at(to, parts.shape, dtype).copy_(parts)
     return Packed(weight, tuple(kept))
 

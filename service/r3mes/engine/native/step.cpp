@@ -146,7 +146,7 @@ struct Pass {
     void run() {
         each_token([&](int t) { embed(t); });
         for (int i = 0; i < model.count; i++) layer(model.layers[i]);
-        team.share(batch.wanted_count, 1, [&](int i) {
+        team.share(batch.wanted_count, [&](int i) {
             float* to = room.normed + (size_t)i * room.stride;
             normalize(model.last, hidden(batch.wanted[i]), model.hidden, to);
             for (int d = 0; d < model.hidden; d++) to[d] *= model.logits_scale;
@@ -154,7 +154,7 @@ struct Pass {
         int vocabulary = model.head.n;
         product(model.head, room.normed, room.stride, batch.wanted_count, batch.logits, vocabulary,
                 STORE);
-        team.share(batch.wanted_count, 1, [&](int i) {
+        team.share(batch.wanted_count, [&](int i) {
             float* line = batch.logits + (size_t)i * vocabulary;
             for (int v = 0; model.logits_cap && v < vocabulary; v++)
                 line[v] = std::tanh(line[v] / model.logits_cap) * model.logits_cap;
@@ -235,7 +235,7 @@ struct Pass {
 
     template <typename Work>
     void each_token(Work work) {
-        team.share(batch.count, std::max(1, batch.count / (team.size * 8)), work);
+        team.share(batch.count, work);
     }
 };
 
@@ -293,7 +293,7 @@ void r3mes_attend(Team* team, const Attention* a, const Batch* batch, const floa
     std::vector<Tile> tiles = tiles_of(*batch, tokens_together(a->query_heads, c.heads));
     std::vector<int> sequences = sequences_of(*batch);
     team->run([&](int) {
-        team->share(batch->count, 8, [&](int t) {
+        team->share(batch->count, [&](int t) {
             keep_token(c, *batch, sequences[t], t, k + (size_t)t * c.heads * c.key_width,
                        v + (size_t)t * c.heads * c.value_width);
         });

@@ -50,11 +50,17 @@ class Team {
         }
     }
 
-    // Within a job: hands out 0..count-1 in runs of `grain`, then meets at a barrier.
+    // Within a job: hands out 0..count-1, then meets at a barrier. Runs are long at first, since
+    // what lies side by side is read faster by one thread, and short at last, so that all end
+    // together (guided self-scheduling: Polychronopoulos and Kuck, 1987).
     template <typename Work>
-    void share(int count, int grain, Work work) {
-        for (int at; (at = next.fetch_add(grain, std::memory_order_relaxed)) < count;)
-            for (int i = at; i < at + grain && i < count; i++) work(i);
+    void share(int count, Work work) {
+        for (int at = next.load(std::memory_order_relaxed); at < count;) {
+            int end = at + 1 + (count - at - 1) / (2 * size);
+            if (!next.compare_exchange_weak(at, end, std::memory_order_relaxed)) continue;
+            for (; at < end; at++) work(at);
+            at = next.load(std::memory_order_relaxed);
+        }
         barrier();
     }
 

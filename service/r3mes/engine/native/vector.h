@@ -16,7 +16,6 @@ constexpr int LANES = 16;
 
 typedef float Floats __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
-typedef uint16_t Halves __attribute__((vector_size(32)));
 
 // Rows of a product that are held in registers beside two vectors of each: what fits the register
 // file, which for AVX-512 is 32 of 64 bytes.
@@ -42,10 +41,17 @@ static inline Floats splat(float x) { return Floats{x, x, x, x, x, x, x, x, x, x
 static inline Ints splat(int32_t x) { return Ints{} + x; }
 static inline Floats load(const float* from) { return load<Floats>(from); }
 
+// Thirty-two weights of an input, as `linear.h` lays them out.
+struct Pair {
+    Floats first, second;
+};
+
+static inline Pair load_pair(const float* from) { return {load(from), load(from + LANES)}; }
+
 // bfloat16 is the upper half of a float32.
-static inline Floats load(const uint16_t* from) {
-    Ints wide = __builtin_convertvector(load<Halves>(from), Ints) << 16;
-    return load<Floats>(&wide);
+static inline Pair load_pair(const uint16_t* from) {
+    Ints both = load<Ints>(from);
+    return {(Floats)(both << 16), (Floats)(both & -65536)};
 }
 
 static inline float widen(uint16_t bf16) {
