@@ -1,10 +1,8 @@
-"""`python -m benchmarks.engine`: the engine in process, against the machine's limits and itself.
+"""The parts of a round of `engine`: each takes some of its figures through the real engine loop.
 
-Everything is measured in one run on one model with random weights, through the real engine loop;
-the ways to compute take turns, and what is told are medians. No HTTP: that is `compare`.
+Knows nothing of rounds, pages or terminals.
 """
 
-import argparse
 import ctypes
 import random
 import subprocess
@@ -13,21 +11,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.engine_report import Figure, write_page
+from benchmarks.engine_report import Figure
 from benchmarks.random_model import random_model
 from benchmarks.step_profile import profile
 from benchmarks.subject import Subject, load
 from r3mes.engine.native.library import Memory, Operators, operators
 from r3mes.engine.native.packing import BYTES
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "engine-figures.md"
 BUSY = "while True: pass"
 MIB = 1 << 20
 PROFILED = (1, 16, 64)  # streams
@@ -155,33 +151,14 @@ def weight_elements(it: Subject) -> int:
     return sum(w.n * w.k for w in [*parts, structure.model.head])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="one round")
-    parser.add_argument("--page", type=Path, default=PAGE)
-    asked = parser.parse_args()
+def of_machine() -> dict[str, Figure]:
     found = operators()
     if not isinstance(found, Operators):
-        sys.exit(found.reason)
-    rounds = [one_round(found, number) for number in range(1 if asked.quick else asked.rounds)]
-    write_page(asked.page, rounds)
-    sys.stdout.write(asked.page.read_text())
-
-
-def one_round(found: Operators, number: int) -> dict[str, Figure]:
-    """Every figure once; float32 comes first in one round and last in the next."""
-    say(f"round {number + 1}")
-    figures = {
+        raise TypeError(found.reason)
+    return {
         "read bandwidth, GB/s": read_bandwidth(found) / 1e9,
         "2048^3 product, GFLOP/s": gemm_rate() / 1e9,
     }
-    for name in WAYS if number % 2 == 0 else reversed(WAYS):
-        figures |= of_way(name)
-    figures |= of_paths()
-    for name, value in figures.items():
-        say(f"  {name}: {value:.3f}")
-    return figures
 
 
 def of_way(name: str) -> dict[str, Figure]:
@@ -228,11 +205,3 @@ def of_paths() -> dict[str, Figure]:
     alone = load(folder, runner="portable", warm=False)
     figures["torch alone: step at 16, ms"] = decode(alone, 16, steps=10).step_ms
     return figures
-
-
-def say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-
-
-if __name__ == "__main__":
-    main()
