@@ -154,7 +154,7 @@ def weight_elements(it: Subject) -> int:
 def of_machine() -> dict[str, Figure]:
     found = operators()
     if not isinstance(found, Operators):
-        raise TypeError(found.reason)
+        sys.exit(found.reason)
     return {
         "read bandwidth, GB/s": read_bandwidth(found) / 1e9,
         "2048^3 product, GFLOP/s": gemm_rate() / 1e9,

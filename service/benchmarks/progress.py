@@ -18,7 +18,7 @@ class Bar:
         self._console = console or Console(stderr=True)
         # The bar shares the processors with what is measured, so it is drawn once a second.
         self._shown = Progress(
-            BarColumn(),
+            BarColumn(bar_width=16),
             TimeElapsedColumn(),
             TextColumn("{task.description}"),
             console=self._console,
