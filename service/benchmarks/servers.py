@@ -183,6 +183,7 @@ def fastapi_generate(model: Path, *, threads: int) -> Server:
 class Started:
     process: "subprocess.Popen[bytes]"
     url: str
+    ready: str  # whole address
     after_s: float  # until it was ready
 
     def hold(self) -> None:
@@ -190,7 +191,9 @@ class Started:
         signal_all(self.process, signal.SIGSTOP)
 
     def go_on(self) -> None:
+        """It may have to notice first that its parts still live."""
         signal_all(self.process, signal.SIGCONT)
+        wait_ready(self.process, self.ready)
 
 
 @contextmanager
@@ -208,7 +211,8 @@ def running(server: Server, *, log: Path) -> Iterator[Started]:
             start_new_session=True,
         )
     try:
-        yield Started(process, url, wait_ready(process, f"{url}{server.ready}"))
+        ready = f"{url}{server.ready}"
+        yield Started(process, url, ready, wait_ready(process, ready))
     finally:
         stop(process)
 

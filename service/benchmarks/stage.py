@@ -36,8 +36,8 @@ class Stage:
         if held is None:
             held = self._open.enter_context(running(server, log=self.log(server)))
             self._held[server.name] = held
-        held.go_on()
         try:
+            held.go_on()
             yield held
         finally:
             held.hold()

@@ -15,20 +15,24 @@ SERVER = """
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-class Ready(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
+class Peer(BaseHTTPRequestHandler):
+    ready = False  # once it was asked for it; lost with every answer
 
-HTTPServer(("127.0.0.1", int(sys.argv[-1])), Ready).serve_forever()
+    def do_GET(self):
+        self.send_response(200 if Peer.ready else 503)
+        self.end_headers()
+        Peer.ready = self.path == "/ready"
+
+HTTPServer(("127.0.0.1", int(sys.argv[-1])), Peer).serve_forever()
 """
 
 
 def server(start_s: float) -> Server:
-    return Server("a peer", "1", (sys.executable, "-c", SERVER), "/", start_s=start_s)
+    return Server("a peer", "1", (sys.executable, "-c", SERVER), "/ready", start_s=start_s)
 
 
 def answers(started: Started) -> bool:
+    """Only after it was seen to be ready."""
     return httpx.get(started.url, timeout=5).status_code == 200
 
 
