@@ -89,9 +89,10 @@ class Course:
 
 COURSES = (
     Course("135m", 3, (1, 4, 16, 64), highest=256, all_servers=True),
-    Course("360m", 3, (16,), prompt=(64, 64), output=(32, 32)),
-    Course("qwen2.5-0.5b", 3, (16,), prompt=(64, 64), output=(32, 32)),
-    Course("qwen3-0.6b", 3, (16,), prompt=(16, 128), output=(8, 64)),
+    # Shorter, as each token takes several times as long.
+    Course("360m", 3, (16,), prompt=(48, 48), output=(24, 24)),
+    Course("qwen2.5-0.5b", 3, (16,), prompt=(48, 48), output=(24, 24)),
+    Course("qwen3-0.6b", 3, (16,), prompt=(16, 96), output=(8, 48)),
 )
 QUICK = (Course("135m", 1, (1, 16), all_servers=True, patient=False),)
 

@@ -92,7 +92,7 @@ def contests(courses: tuple[Course, ...], model: Path) -> list[Contest]:
 def test_the_whole_is_planned_to_take_less_than_forty_minutes(model: Path) -> None:
     planned = engine.planned_s(engine.ROUNDS) + compare.planned_s(contests(COURSES, model))
 
-    assert 20 < planned / 60 < 38
+    assert 20 < planned / 60 < 36
 
 
 def test_the_quick_one_is_planned_to_take_less_than_six_minutes(model: Path) -> None:
