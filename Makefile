@@ -90,8 +90,7 @@ e2e: dev ## The cases on a cluster: one made and ended here, or E2E_KUBECONFIG=f
 
 bench: dev ## The engine's figures and other servers on this machine, to docs/benchmarks/: make bench [QUICK=1] [LLAMA_SERVER=path] [VLLM=path]
 	@.uv/bin/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
-	@$(BIN)/python -m benchmarks.engine $(if $(QUICK),--quick)
-	@$(BIN)/python -m benchmarks.compare $(if $(QUICK),--quick)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 soak: dev ## Ten minutes of cancels, bad requests and killed workers: docs/benchmarks/soak.md
 	@$(BIN)/python -m benchmarks.soak

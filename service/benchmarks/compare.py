@@ -1,12 +1,12 @@
-"""`make bench`: R3MES beside the servers that are found here, on models with random weights.
+"""`python -m benchmarks.compare`: R3MES beside the servers that are found here.
 
-One server runs at a time; the order alternates from round to round; each round starts every server
-anew and gives all of them the same prompts. What is compared are medians over the rounds.
+One server runs at a time, on models with random weights; the order alternates from round to round,
+and all get the same prompts. What is compared are medians over the rounds.
 """
 
 import argparse
 import asyncio
-import random
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,63 +14,51 @@ from pathlib import Path
 from benchmarks import in_process
 from benchmarks.comparison_report import IN_PROCESS, Round, Section, write_report
 from benchmarks.machine import processors
-from benchmarks.random_model import Size, random_model
+from benchmarks.plan import BURST, COURSES, QUICK, Cell, Course, Request, Requests
+from benchmarks.progress import Bar, say
+from benchmarks.random_model import random_model
 from benchmarks.servers import (
     Missing,
     Server,
     bundled,
+    fastapi_generate,
     llama_server,
     ours,
     running,
-    say,
     transformers_serve,
     vllm_cpu,
 )
+from benchmarks.stage import Stage
 from r3mes.bench.caller import Caller, Outcome
 from r3mes.bench.figures import Figures, summarize
 from r3mes.bench.load import keep_busy
-from r3mes.bench.prompts import prompt as random_words
 
-RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks"
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "servers.md"
 TIMEOUT_S = 300
-TAIL = 16  # requests of a level beyond its streams, so that some begin while others run
-BURST = 16  # prompts that arrive together
+LONGEST_QUICK_START_S = 30
+WHOLE = "only the whole comparison has it"
 
 
 @dataclass(frozen=True)
-class Course:
-    """`prompt` and `output` bound the tokens of a request; `highest` is a level for ours alone."""
+class Contest:
+    """A course with all that takes part."""
 
-    size: Size
-    rounds: int
-    levels: tuple[int, ...]
-    prompt: tuple[int, int] = (128, 128)
-    output: tuple[int, int] = (64, 64)
-    highest: int | None = None
-    all_servers: bool = False
+    course: Course
+    model: Path
+    servers: Sequence[Server]
+    missing: Sequence[Missing]
+    in_process: bool
 
     @property
-    def words(self) -> str:
-        def span(bounds: tuple[int, int]) -> str:
-            low, high = bounds
-            return f"{low}" if low == high else f"{low} to {high}"
+    def seconds(self) -> float:
+        """About what it takes."""
+        rounds = range(self.course.rounds)
+        turns = sum(self.course.turn_s(it, number) for it in self.servers for number in rounds)
+        return turns + self.in_process * self.in_process_s * len(rounds)
 
-        return f"{span(self.prompt)} tokens in, {span(self.output)} out"
-
-
-COURSES = (
-    Course("135m", 3, (1, 4, 16, 64), highest=256, all_servers=True),
-    Course("360m", 3, (16,)),
-    Course("qwen2.5-0.5b", 3, (16,)),
-    Course("qwen3-0.6b", 3, (16,), prompt=(32, 256), output=(16, 96)),
-)
-QUICK = (Course("135m", 1, (1, 16), all_servers=True),)
-
-
-@dataclass(frozen=True)
-class Request:
-    prompt: str
-    output_tokens: int
+    @property
+    def in_process_s(self) -> float:
+        return in_process.LOAD_S + self.course.level(BURST).seconds
 
 
 def main() -> None:
@@ -80,7 +68,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--levels", help="streams at a time, parted by commas")
     parser.add_argument("--servers", help="names, parted by commas; by default all that are found")
-    parser.add_argument("--out", type=Path, default=RESULTS / "servers.md")
+    parser.add_argument("--out", type=Path, default=PAGE)
     asked = parser.parse_args()
     courses = [it for it in (QUICK if asked.quick else COURSES) if asked.size in (None, it.size)]
     if not courses:
@@ -91,33 +79,25 @@ def main() -> None:
         levels = tuple(map(int, asked.levels.split(",")))
         courses = [replace(course, levels=levels, highest=None) for course in courses]
     names = set(asked.servers.split(",")) if asked.servers else None
-    starts = [start_s() for _ in range(courses[0].rounds)]
-    write_report(asked.out, [section(course, names) for course in courses], starts)
+    contests = [prepare(course, names) for course in courses]
+    with Bar(planned_s(contests)) as bar:
+        take(contests, bar, page=asked.out)
+    sys.stdout.write(asked.out.read_text())
 
 
-def start_s() -> float:
-    """From the start of the process to warm, with the bundled model and all defaults."""
-    with running(bundled(), log=Path("/dev/null")) as (_, seconds):
-        say(f"the bundled model is warm after {seconds:.1f} s")
-        return seconds
-
-
-def section(course: Course, names: set[str] | None) -> Section:
+def prepare(course: Course, names: set[str] | None = None) -> Contest:
+    """Makes the model where it is not yet there."""
     model = random_model(course.size)
     servers, missing = find_servers(model, course)
     if names:
         servers, missing = [it for it in servers if it.name in names], []
-    rounds = []
-    for number in range(course.rounds):
-        rounds += [measure(server, number, model, course) for server in in_turn(servers, number)]
-        if course.all_servers and (not names or IN_PROCESS in names):
-            rounds.append(without_http(number, model, course))
-    return Section(course.size, course.words, course.rounds, servers, missing, rounds)
+    beside = course.all_servers and (not names or IN_PROCESS in names)
+    return Contest(course, model, servers, missing, beside)
 
 
 def find_servers(model: Path, course: Course) -> tuple[list[Server], list[Missing]]:
     threads, streams = processors(), max(course.levels)
-    candidates = [
+    candidates: list[Server | Missing] = [
         ours(model, threads=threads, most=course.highest or streams),
         llama_server(model, threads=threads, streams=streams),
     ]
@@ -127,7 +107,10 @@ def find_servers(model: Path, course: Course) -> tuple[list[Server], list[Missin
             llama_server(model, threads=threads, streams=streams, kind="q8_0"),
             vllm_cpu(model, threads=threads, streams=streams),
             transformers_serve(model, threads=threads),
+            fastapi_generate(model, threads=threads),
         ]
+    if not course.patient:
+        candidates = [without_patience(found, streams) for found in candidates]
     servers = [found for found in candidates if isinstance(found, Server)]
     missing = [found for found in candidates if isinstance(found, Missing)]
     for absent in missing:
@@ -135,37 +118,80 @@ def find_servers(model: Path, course: Course) -> tuple[list[Server], list[Missin
     return servers, missing
 
 
+def without_patience(found: Server | Missing, streams: int) -> Server | Missing:
+    if isinstance(found, Server) and found.start_s > LONGEST_QUICK_START_S:
+        return Missing(found.name, f"it takes {found.start_s:.0f} s to start; {WHOLE}")
+    if isinstance(found, Server) and found.most < streams:
+        return Missing(found.name, f"it is asked for {found.most} streams at most; {WHOLE}")
+    return found
+
+
+def planned_s(contests: Sequence[Contest]) -> float:
+    starts = contests[0].course.rounds * bundled().start_s
+    return starts + sum(it.seconds for it in contests)
+
+
+def take(contests: Sequence[Contest], bar: Bar, *, page: Path) -> None:
+    starts = [start_s(bar) for _ in range(contests[0].course.rounds)]
+    write_report(page, [section(it, bar) for it in contests], starts)
+
+
+def start_s(bar: Bar) -> float:
+    """From the start of the process to warm, with the bundled model and all defaults."""
+    server = bundled()
+    with (
+        bar.part("start of the bundled model", server.start_s),
+        running(server, log=Path("/dev/null")) as started,
+    ):
+        bar.say(f"  warm after {started.after_s:.1f} s")
+        return started.after_s
+
+
+def section(it: Contest, bar: Bar) -> Section:
+    rounds = []
+    with Stage(it.model) as stage:
+        for number in range(it.course.rounds):
+            for server in in_turn(it.servers, number):
+                words = f"{it.course.size}, round {number + 1} of {it.course.rounds}: {server.name}"
+                with bar.part(f"{words} starts", it.course.turn_s(server, number)):
+                    rounds.append(measure(server, number, it, stage=stage, bar=bar))
+            if it.in_process:
+                rounds.append(without_http(number, it, bar))
+    course = it.course
+    return Section(course.size, course.words, course.rounds, it.servers, it.missing, rounds)
+
+
 def in_turn(servers: Sequence[Server], number: int) -> Sequence[Server]:
     """Every other round the other way round, so that no server is always first."""
     return servers if number % 2 == 0 else list(reversed(servers))
 
 
-def measure(server: Server, number: int, model: Path, course: Course) -> Round:
+def measure(server: Server, number: int, it: Contest, *, stage: Stage, bar: Bar) -> Round:
     """A server that fails is a result too."""
-    log = model / f"{server.name.replace(' ', '-')}.log"
     try:
-        with running(server, log=log) as (url, start_s):
-            say(f"round {number + 1}: {server.name} ready after {start_s:.1f} s")
-            figures, burst = asyncio.run(drive(server, url, number, model, course))
+        with stage.turn(server) as started:
+            after_s = started.after_s
+            levels, burst = asyncio.run(drive(server, started.url, number, it, bar))
     except RuntimeError as error:
-        say(f"round {number + 1}: {server.name} failed. {error} Its log: {log}")
+        bar.say(f"  {server.name} failed. {error} Its log: {stage.log(server)}")
         return Round(server.name, start_s=None, levels={}, burst=None, failure=str(error))
-    return Round(server.name, start_s=start_s, levels=figures, burst=burst, failure=None)
+    return Round(server.name, start_s=after_s, levels=levels, burst=burst, failure=None)
 
 
-def without_http(number: int, model: Path, course: Course) -> Round:
+def without_http(number: int, it: Contest, bar: Bar) -> Round:
     """Our engine in process, at the level that is compared with it."""
-    requests = Requests(model, course, seed=number)
-    wanted = [(requests.ids(it.prompt), it.output_tokens) for it in requests.take(count(BURST))]
-    seen = summarize("in process", in_process.answer(model, wanted, streams=BURST))
-    say(f"  in process, {BURST} at a time: {seen.output_tokens_per_s:.1f} tokens/s")
-    return Round(IN_PROCESS, start_s=None, levels={BURST: seen}, burst=None, failure=None)
+    cell, requests = it.course.level(BURST), Requests(it.model, it.course, number=number)
+    wanted = [(requests.ids(one.prompt), one.output_tokens) for one in requests.take(cell)]
+    with bar.part(f"{IN_PROCESS}, {cell.name}", it.in_process_s):
+        seen = summarize(cell.name, in_process.answer(it.model, wanted, streams=cell.streams))
+    bar.say(f"  {seen.output_tokens_per_s:.1f} tokens/s")
+    return Round(IN_PROCESS, start_s=None, levels={cell.streams: seen}, burst=None, failure=None)
 
 
 async def drive(
-    server: Server, url: str, number: int, model: Path, course: Course
+    server: Server, url: str, number: int, it: Contest, bar: Bar
 ) -> tuple[dict[int, Figures], Figures | None]:
-    """Each level that is meant for the server, and a burst if it takes that many."""
+    """Each level that is meant for the server, and a burst if one is."""
     caller = Caller(
         url,
         model=server.model,
@@ -174,59 +200,38 @@ async def drive(
         timeout_s=TIMEOUT_S,
         ignore_eos=False,  # not all of them know it, and random weights hardly ever end
     )
-    requests = Requests(model, course, seed=number)
-    (warm,) = await together(caller, requests.take(1), streams=1)
+    requests = Requests(it.model, it.course, number=number)
+    cell = it.course.warm()
+    (warm,) = await together(caller, requests.take(cell), cell)
     if warm.error:
         raise RuntimeError(f"The first request failed: {warm.error}.")
-    figures = {}
-    for streams in (*course.levels, *([course.highest] if course.highest else [])):
-        wanted = requests.take(count(streams))
-        if streams <= server.most:
-            outcomes = await together(caller, wanted, streams=streams)
-            figures[streams] = summarize(f"{streams} at a time", outcomes)
-            say(f"  {streams:3} at a time: {figures[streams].output_tokens_per_s:.1f} tokens/s")
-    burst = requests.take(BURST)
-    if not course.all_servers or server.most < BURST:
-        return figures, None
-    seen = summarize("burst", await together(caller, burst, streams=BURST))
-    return figures, seen
+
+    async def figures(cell: Cell) -> Figures:
+        wanted = requests.take(cell)
+        with bar.part(f"{it.course.size}: {server.name}, {cell.name}", cell.seconds):
+            seen = summarize(cell.name, await together(caller, wanted, cell))
+        bar.say(f"  {seen.output_tokens_per_s:.1f} tokens/s")
+        return seen
+
+    levels = it.course.levels_of(server, number)
+    seen = {cell.streams: await figures(cell) for cell in levels}
+    burst = it.course.burst_of(server)
+    return seen, await figures(burst) if burst else None
 
 
-def count(streams: int) -> int:
-    """Requests of a level."""
-    return max(4, min(2 * streams, streams + TAIL))
-
-
-async def together(caller: Caller, requests: Sequence[Request], *, streams: int) -> list[Outcome]:
+async def together(caller: Caller, requests: Sequence[Request], cell: Cell) -> list[Outcome]:
     lengths = {request.prompt: request.output_tokens for request in requests}
 
     async def ask(prompt: str) -> Outcome:
         return await caller.ask(prompt, max_tokens=lengths[prompt])
 
-    return await keep_busy(iter(lengths), ask=ask, streams=streams, on_end=lambda _: None)
-
-
-class Requests:
-    """Texts of exactly as many tokens as the course wants; the same for every server of a round."""
-
-    def __init__(self, model: Path, course: Course, *, seed: int) -> None:
-        from tokenizers import Tokenizer
-
-        self._tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-        self._course, self._dice = course, random.Random(seed)
-
-    def ids(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def take(self, count: int) -> list[Request]:
-        return [self._one() for _ in range(count)]
-
-    def _one(self) -> Request:
-        tokens = self._dice.randint(*self._course.prompt)
-        words = random_words(tokens, rng=self._dice)
-        ids = self._tokenizer.encode(words, add_special_tokens=False).ids
-        text = self._tokenizer.decode(ids[:tokens])
-        return Request(text, self._dice.randint(*self._course.output))
+    return await keep_busy(
+        iter(lengths),
+        ask=ask,
+        streams=cell.streams,
+        seconds=cell.begin_s,
+        on_end=lambda _: None,
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from benchmarks.comparison_report import commit
+from benchmarks.comparison_report import command, commit
 from benchmarks.machine import describe_machine
 
 Figure = float
@@ -105,7 +105,8 @@ GOALS = (
 
 
 def write_page(page: Path, rounds: Sequence[Figures]) -> None:
-    medians = {name: median(one[name] for one in rounds) for name in rounds[0]}
+    names = dict.fromkeys(name for one in rounds for name in one)
+    medians = {name: median(one[name] for one in rounds if name in one) for name in names}
     facts = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
@@ -121,7 +122,7 @@ def write_page(page: Path, rounds: Sequence[Figures]) -> None:
         "Model: random weights, 135m parameters; contexts of 96 to 224 tokens; no HTTP.",
         f"{len(rounds)} rounds, medians.",
         f"Machine: {facts['machine']}; Python {facts['python']}.",
-        f"Taken {facts['at']} at commit {facts['commit']} by `python -m benchmarks.engine`.",
+        f"Taken {facts['at']} at commit {facts['commit']} by `{command()}`.",
         "",
         "| goal | bound | measured | |",
         "|---|---|---|---|",
@@ -134,13 +135,17 @@ def write_page(page: Path, rounds: Sequence[Figures]) -> None:
         "| figure | median | each round |",
         "|---|---|---|",
         *(
-            f"| {name} | {shown(value)} | {', '.join(shown(one[name]) for one in rounds)} |"
+            f"| {name} | {shown(value)} | {each_round(rounds, name)} |"
             for name, value in medians.items()
             if not name.startswith(PROFILE)
         ),
         "",
     ]
     page.write_text("\n".join(lines))
+
+
+def each_round(rounds: Sequence[Figures], name: str) -> str:
+    return ", ".join(shown(one[name]) for one in rounds if name in one)
 
 
 def profile_table(medians: Figures) -> list[str]:

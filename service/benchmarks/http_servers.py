@@ -23,7 +23,8 @@ import uvloop
 from benchmarks.http_apps import EVENTS
 from benchmarks.http_load import BODY, ECHO, OUR_STREAM, STREAM, echo_speed, stream_speed
 from benchmarks.machine import describe_machine
-from benchmarks.servers import free_port, say, stop, wait_ready
+from benchmarks.progress import say
+from benchmarks.servers import free_port, stop, wait_ready
 from r3mes import __version__
 
 OTHERS = Path(__file__).parent / "http_others"

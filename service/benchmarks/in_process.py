@@ -8,6 +8,7 @@ from pathlib import Path
 
 from r3mes.bench.caller import Outcome
 
+LOAD_S = 10  # about what it takes until the engine is warm
 Wanted = tuple[list[int], int]  # ids of the prompt, and tokens of the answer
 
 

@@ -23,7 +23,8 @@ from r3mes import __version__
 
 OURS = "R3MES"
 START_S = 300
-STOP_S = 20
+STOP_S = 5
+LONG_START_S = 10
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,14 @@ class Server:
     model: str = "model"  # what requests call it
     environment: Mapping[str, str] = field(default_factory=dict)
     most: int = 1 << 20  # streams at a time that it is asked for
+    bursts: bool = False  # whether a burst of prompts is to be compared
+    slower: float = 1  # how many times as long a request takes it as others, about
+    start_s: float = 5  # about what a start takes
+
+    @property
+    def stays(self) -> bool:
+        """Its starts take too long for one in each round."""
+        return self.start_s > LONG_START_S
 
     @property
     def shown_command(self) -> str:
@@ -62,6 +71,9 @@ def ours(model: Path, *, threads: int, most: int = 64, weights: str = "float32")
             "R3MES_ENGINE__PROMPT_LOOKUP": "false",
         },
         most=most,
+        bursts=weights == "float32",
+        slower=0.8 if weights == "float32" else 0.4,
+        start_s=4 + 9.5 * (model / "model.safetensors").stat().st_size / 1e9,
     )
 
 
@@ -72,18 +84,23 @@ def bundled() -> Server:
         version=__version__,
         command=(sys.executable, "-m", "r3mes", "replica"),
         ready="/readyz",
+        start_s=6,
     )
 
 
 def llama_server(
     model: Path, *, threads: int, streams: int, kind: Kind = "f32"
 ) -> Server | Missing:
-    """LLAMA_SERVER names the program; as many slots as streams, 512 tokens for each."""
+    """LLAMA_SERVER names the program; as many slots as streams, 512 tokens for each.
+
+    With q8_0 it is asked for at most 16 streams: at 64 it takes long and gains a tenth.
+    """
     name = "llama-server" if kind == "f32" else f"llama-server {kind}"
     program = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
     if not program or not Path(program).is_file():
         return Missing(name, "no such program; LLAMA_SERVER=path names one")
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    streams = streams if kind == "f32" else min(streams, 16)
     slots = ("-np", str(streams), "-c", str(streams * 512), "-t", str(threads))
     return Server(
         name=name,
@@ -91,6 +108,9 @@ def llama_server(
         command=(program, "-m", str(gguf_of(model, kind)), *slots),
         ready="/health",
         most=streams,
+        bursts=kind == "f32",
+        slower=1 if kind == "f32" else 0.8,
+        start_s=2,
     )
 
 
@@ -107,6 +127,8 @@ def vllm_cpu(model: Path, *, threads: int, streams: int) -> Server | Missing:
         ready="/health",
         model=str(model),
         most=streams,
+        bursts=True,
+        start_s=150,
         environment={
             "VLLM_CPU_OMP_THREADS_BIND": f"0-{threads - 1}",
             "VLLM_CPU_KVCACHE_SPACE": "4",
@@ -138,12 +160,44 @@ def transformers_serve(model: Path, *, threads: int) -> Server | Missing:
         model=str(model),
         environment={"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
         most=16,
+        slower=2.5,
+        start_s=12,
     )
 
 
+def fastapi_generate(model: Path, *, threads: int) -> Server:
+    """At most four at a time: they wait for each other, so that more would tell nothing new."""
+    return Server(
+        name="FastAPI + generate",
+        version=f"{version('fastapi')}, transformers {version('transformers')}",
+        command=(sys.executable, "-m", "benchmarks.generate_app", str(model)),
+        ready="/health",
+        environment={"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
+        most=4,
+        slower=3,
+        start_s=9,
+    )
+
+
+@dataclass(frozen=True)
+class Started:
+    process: "subprocess.Popen[bytes]"
+    url: str
+    ready: str  # whole address
+    after_s: float  # until it was ready
+
+    def hold(self) -> None:
+        """It takes no processor until it goes on."""
+        signal_all(self.process, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """It may have to notice first that its parts still live."""
+        signal_all(self.process, signal.SIGCONT)
+        wait_ready(self.process, self.ready)
+
+
 @contextmanager
-def running(server: Server, *, log: Path) -> Iterator[tuple[str, float]]:
-    """The address of the started server and the seconds until it was ready."""
+def running(server: Server, *, log: Path) -> Iterator[Started]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [*server.command, "--host", "127.0.0.1", "--port", str(port)]
@@ -157,7 +211,8 @@ def running(server: Server, *, log: Path) -> Iterator[tuple[str, float]]:
             start_new_session=True,
         )
     try:
-        yield url, wait_ready(process, f"{url}{server.ready}")
+        ready = f"{url}{server.ready}"
+        yield Started(process, url, ready, wait_ready(process, ready))
     finally:
         stop(process)
 
@@ -175,20 +230,21 @@ def wait_ready(process: "subprocess.Popen[bytes]", url: str) -> float:
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
     """Ask it to end, then make the whole group."""
+    signal_all(process, signal.SIGCONT)  # if it was held
     process.send_signal(signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    signal_all(process, signal.SIGKILL)
     process.wait()
+
+
+def signal_all(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    """What of its group still lives."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def say(line: str) -> None:
-    """To the terminal of whoever waits."""
-    sys.stderr.write(f"{line}\n")

@@ -25,8 +25,9 @@ import psutil
 
 from benchmarks.comparison_report import commit
 from benchmarks.machine import describe_machine
+from benchmarks.progress import say
 from benchmarks.random_model import cache
-from benchmarks.servers import free_port, say, wait_ready
+from benchmarks.servers import free_port, wait_ready
 from benchmarks.soak_clients import Soak, client, kill_workers, stopped
 from benchmarks.soak_watch import Sight, look, look_until_idle
 from r3mes.bench.caller import Caller
