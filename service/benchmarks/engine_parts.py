@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -21,17 +21,19 @@ from benchmarks.engine_report import Figure
 from benchmarks.random_model import random_model
 from benchmarks.step_profile import profile
 from benchmarks.subject import Subject, load
-from r3mes.engine.native.library import Memory, Operators, operators
+from r3mes.engine.native.library import F32, Memory, Operators, operators
 from r3mes.engine.native.packing import BYTES
 
 BUSY = "while True: pass"
 MIB = 1 << 20
 PROFILED = (1, 16, 64)  # streams
+KINDS = ("float32", "bfloat16", "int8")
+TURNS = 5  # of what is compared side by side
 # How weights and cache are kept, and at how many streams that is measured.
 WAYS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
-    "float32": ({"weights": "float32"}, (1, 4, 16, 64)),
-    "bfloat16": ({"weights": "bfloat16"}, (1, 16)),
-    "int8": ({"weights": "int8"}, (1, 16, 64)),
+    "float32": ({"weights": "float32"}, (4, 16, 64)),
+    "bfloat16": ({"weights": "bfloat16"}, (16, 64)),
+    "int8": ({"weights": "int8"}, (16, 64)),
     "float32, KV float16": ({"weights": "float32", "kv": "float16"}, (16, 64)),
 }
 
@@ -123,13 +125,17 @@ def disturbed_share(it: Subject) -> float:
         return alone / decode(it, 1, steps=60).step_ms
 
 
-def read_bandwidth(found: Operators, *, size: int = 512 * MIB) -> float:
-    """Bytes a second that all cores read together, from huge pages: best of nine."""
-    memory = Memory(found, size)
-    raw = (ctypes.c_byte * size).from_address(memory.address)
-    numbers = torch.frombuffer(raw, dtype=torch.float32)
-    numbers.normal_()
-    return size / min(timed(numbers.sum) for _ in range(9))
+class Bandwidth:
+    """Of what all cores read together, from huge pages, in bytes a second."""
+
+    def __init__(self, found: Operators, *, size: int = 512 * MIB) -> None:
+        self._size, self._memory = size, Memory(found, size)
+        raw = (ctypes.c_byte * size).from_address(self._memory.address)
+        self._numbers = torch.frombuffer(raw, dtype=torch.float32).normal_()
+
+    def measure(self) -> float:
+        """The best of nine."""
+        return self._size / min(timed(self._numbers.sum) for _ in range(9))
 
 
 def gemm_rate(size: int = 2048) -> float:
@@ -146,18 +152,41 @@ def timed(work: Callable[[], Any]) -> float:
 
 def weight_elements(it: Subject) -> int:
     """Of the matrices that a token of decoding passes through."""
-    structure = it.loaded.runner.forward._structure  # type: ignore[attr-defined]
+    structure = it.whole_step._structure
     parts = [w for one in structure.layers for w in (one.qkv, one.out, one.gate_up, one.down)]
     return sum(w.n * w.k for w in [*parts, structure.model.head])
 
 
-def of_machine() -> dict[str, Figure]:
+def of_one_stream() -> dict[str, Figure]:
+    """The machine's limits and all kinds of weights in turn: how fast memory is changes from one
+    second to the next, and one stream's steps with it."""
     found = operators()
     if not isinstance(found, Operators):
         sys.exit(found.reason)
+    bandwidth, folder = Bandwidth(found), random_model("135m")
+    kinds = {name: load(folder, weights=name, warm=False) for name in KINDS}
+    elements = weight_elements(kinds["float32"])
+    turns = [one_stream(bandwidth, kinds, elements) for _ in range(TURNS)]
+    vocabulary = kinds["float32"].whole_step._structure.model.head
     return {
-        "read bandwidth, GB/s": read_bandwidth(found) / 1e9,
+        **{name: median(turn[name] for turn in turns) for name in turns[0]},
         "2048^3 product, GFLOP/s": gemm_rate() / 1e9,
+        "GFLOP a prompt token": 2 * (elements - vocabulary.n * vocabulary.k) / 1e9,
+    }
+
+
+def one_stream(
+    bandwidth: Bandwidth, kinds: Mapping[str, Subject], elements: int
+) -> dict[str, Figure]:
+    read = bandwidth.measure()
+    steps = {name: decode(it, 1).step_ms for name, it in kinds.items()}
+    bound = 1000 * elements * BYTES[F32] / read
+    return {
+        "read bandwidth, GB/s": read / 1e9,
+        **{f"{name}: step at 1, ms": spent for name, spent in steps.items()},
+        "bandwidth's time : float32's, one stream": bound / steps["float32"],
+        "float32's time : bfloat16's, one stream": steps["float32"] / steps["bfloat16"],
+        "float32's time : int8's, one stream": steps["float32"] / steps["int8"],
     }
 
 
@@ -176,11 +205,7 @@ def of_way(name: str) -> dict[str, Figure]:
 
 
 def of_float32(it: Subject) -> dict[str, Figure]:
-    elements = weight_elements(it)
-    layers = elements - it.loaded.info.vocab_size * 576
     figures = {
-        "bytes of weights a step": elements * BYTES[0],
-        "GFLOP a prompt token": 2 * layers / 1e9,
         "cached prompt : cold, first token": prefix_share(it),
         "longest gap beside 2,000 tokens, in steady ones": longest_gap(it),
         "rate beside a busy thread : undisturbed": disturbed_share(it),
@@ -192,16 +217,21 @@ def of_float32(it: Subject) -> dict[str, Figure]:
 
 
 def of_paths() -> dict[str, Figure]:
-    """The same model through its modules, with our operators in them and without."""
+    """The same model as a whole step and through its modules, with our operators in them, in turn;
+    and without them."""
     from r3mes.engine.native import families
 
     folder = random_model("135m")
+    whole = load(folder, weights="float32", warm=False)
     known, families.FAMILIES = families.FAMILIES, {}
     try:
         swapped = load(folder, weights="float32", warm=False)
     finally:
         families.FAMILIES = known
-    figures = {"operators in modules: step at 16, ms": decode(swapped, 16).step_ms}
+    turns = [(decode(whole, 16).step_ms, decode(swapped, 16).step_ms) for _ in range(TURNS)]
     alone = load(folder, runner="portable", warm=False)
-    figures["torch alone: step at 16, ms"] = decode(alone, 16, steps=10).step_ms
-    return figures
+    return {
+        "whole step's time : modules', 16 streams": median(one / two for one, two in turns),
+        "operators in modules: step at 16, ms": median(two for _, two in turns),
+        "torch alone: step at 16, ms": decode(alone, 16, steps=10).step_ms,
+    }

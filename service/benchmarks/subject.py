@@ -1,6 +1,5 @@
 """An engine in this process, on a model with random weights, as benchmarks measure it."""
 
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +83,6 @@ def load(
     warm: bool = True,
 ) -> Subject:
     """Without drafts, which random weights flatter; unless `warm`, steps learn as they go."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     torch.set_num_threads(processors())
     settings = EngineSettings(threads=processors(), prompt_lookup=False, runner=runner, kv_dtype=kv)
     loaded = load_model(

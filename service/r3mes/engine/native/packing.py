@@ -67,10 +67,9 @@ def pack(
             columns = slice(at, at + len(rows))
             lay_small(rows, group, to, scales[:, columns], sums[:, columns])
         else:
-            # [panels, k, PANEL], of 16 bits [panels, k, LANES, 2]
             parts = rows.view(-1, PANEL, k).transpose(1, 2)
-            if kind == BF16:
-                parts = parts.unflatten(2, (2, LANES)).transpose(2, 3)
+            if kind == BF16:  # [panels, k, LANES, 2]
+                parts = rows.view(-1, 2, LANES, k).permute(0, 3, 2, 1)
             dtype = torch.bfloat16 if kind == BF16 else torch.float32
             numbers_at(to, parts.shape, dtype).copy_(parts)
     return Packed(weight, tuple(kept))
