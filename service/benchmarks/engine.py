@@ -24,7 +24,7 @@ from benchmarks.engine_report import Figure, write_page
 from benchmarks.random_model import random_model
 from benchmarks.step_profile import profile
 from benchmarks.subject import Subject, load
-from r3mes.engine.native.library import Memory, Operators, operators
+from r3mes.engine.native.library import Absent, Memory, operators
 from r3mes.engine.native.packing import BYTES
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "engine-figures.md"
@@ -127,9 +127,9 @@ def disturbed_share(it: Subject) -> float:
         return alone / decode(it, 1, steps=60).step_ms
 
 
-def read_bandwidth(found: Operators, *, size: int = 512 * MIB) -> float:
+def read_bandwidth(*, size: int = 512 * MIB) -> float:
     """Bytes a second that all cores read together, from huge pages: best of nine."""
-    memory = Memory(found, size)
+    memory = Memory(size)
     raw = (ctypes.c_byte * size).from_address(memory.address)
     numbers = torch.frombuffer(raw, dtype=torch.float32)
     numbers.normal_()
@@ -162,18 +162,18 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=PAGE)
     asked = parser.parse_args()
     found = operators()
-    if not isinstance(found, Operators):
+    if isinstance(found, Absent):
         sys.exit(found.reason)
-    rounds = [one_round(found, number) for number in range(1 if asked.quick else asked.rounds)]
+    rounds = [one_round(number) for number in range(1 if asked.quick else asked.rounds)]
     write_page(asked.page, rounds)
     sys.stdout.write(asked.page.read_text())
 
 
-def one_round(found: Operators, number: int) -> dict[str, Figure]:
+def one_round(number: int) -> dict[str, Figure]:
     """Every figure once; float32 comes first in one round and last in the next."""
     say(f"round {number + 1}")
     figures = {
-        "read bandwidth, GB/s": read_bandwidth(found) / 1e9,
+        "read bandwidth, GB/s": read_bandwidth() / 1e9,
         "2048^3 product, GFLOP/s": gemm_rate() / 1e9,
     }
     for name in WAYS if number % 2 == 0 else reversed(WAYS):
