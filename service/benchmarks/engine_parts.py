@@ -21,7 +21,7 @@ from benchmarks.engine_report import Figure
 from benchmarks.random_model import random_model
 from benchmarks.step_profile import profile
 from benchmarks.subject import Subject, load
-from r3mes.engine.native.library import F32, Memory, Operators, operators
+from r3mes.engine.native.library import F32, Absent, Memory, operators
 from r3mes.engine.native.packing import BYTES
 
 BUSY = "while True: pass"
@@ -128,8 +128,8 @@ def disturbed_share(it: Subject) -> float:
 class Bandwidth:
     """Of what all cores read together, from huge pages, in bytes a second."""
 
-    def __init__(self, found: Operators, *, size: int = 512 * MIB) -> None:
-        self._size, self._memory = size, Memory(found, size)
+    def __init__(self, *, size: int = 512 * MIB) -> None:
+        self._size, self._memory = size, Memory(size)
         raw = (ctypes.c_byte * size).from_address(self._memory.address)
         self._numbers = torch.frombuffer(raw, dtype=torch.float32).normal_()
 
@@ -161,9 +161,9 @@ def of_one_stream() -> dict[str, Figure]:
     """The machine's limits and all kinds of weights in turn: how fast memory is changes from one
     second to the next, and one stream's steps with it."""
     found = operators()
-    if not isinstance(found, Operators):
+    if isinstance(found, Absent):
         sys.exit(found.reason)
-    bandwidth, folder = Bandwidth(found), random_model("135m")
+    bandwidth, folder = Bandwidth(), random_model("135m")
     kinds = {name: load(folder, weights=name, warm=False) for name in KINDS}
     elements = weight_elements(kinds["float32"])
     turns = [one_stream(bandwidth, kinds, elements) for _ in range(TURNS)]

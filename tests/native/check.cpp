@@ -48,7 +48,7 @@ static void pack_floats(const float* w, int n, int k, Kind kind, void* to) {
                 } else {  // to the nearest, ties to even: exact for what was bfloat16 before
                     uint32_t bits;
                     std::memcpy(&bits, &x, 4);
-                    at += c % LANES * 2 + c / LANES - c;
+                    at += c % STRIPE * 2 + c / STRIPE - c;
                     ((uint16_t*)to)[at] = uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
                 }
             }
@@ -83,8 +83,9 @@ struct Packed {
     Weight weight;
 
     Packed(int n, int k, Kind kind, int group, bool biased) : plain(numbers((size_t)n * k, .2f)) {
-        if (biased) bias = numbers(n);
         int panels = (n + PANEL - 1) / PANEL, bytes = kind == F32 ? 4 : kind == BF16 ? 2 : 1;
+        bias.resize(panels * PANEL);
+        for (int i = 0; biased && i < n; i++) bias[i] = numbers(1)[0];
         data.resize((size_t)panels * PANEL * k * bytes);
         if (kind == BF16)
             for (float& x : plain) cut(x);
@@ -92,8 +93,7 @@ struct Packed {
             scales.resize((size_t)k / group * panels * PANEL);
             sums.resize(scales.size());
         }
-        weight = {data.data(), scales.data(), sums.data(), biased ? bias.data() : nullptr,
-                  n,           k,             kind,        group};
+        weight = {data.data(), scales.data(), sums.data(), bias.data(), n, k, kind, group};
         if (kind == INT8)
             pack_small(plain.data(), n, k, group, (int8_t*)data.data(), scales.data(), sums.data());
         else
@@ -112,7 +112,7 @@ struct Packed {
         Numbers y(weight.n);
         for (int out = 0; out < weight.n; out++) {
             const float* row = &plain[(size_t)out * weight.k];
-            double total = bias.empty() ? 0. : bias[out];
+            double total = bias[out];
             for (int from = 0; from < weight.k; from += stretch())
                 total += product(row + from, x + from);
             y[out] = (float)total;
@@ -171,11 +171,11 @@ static void check_linear(Team& team, Kind kind, int group, int n, int k, int cou
 static void check_linears(Team& team) {
     for (int count : {1, 2, ROWS, ROWS + 1, 3 * ROWS, 3 * ROWS + 1, between(40, 70)})
         for (int n : {1, PANEL, between(33, 200)}) {
-            int k = LANES * between(1, 8);
+            int k = STRIPE * between(1, 8);
             check_linear(team, F32, 0, n, between(1, 150), count);
             check_linear(team, BF16, 0, n, between(1, 150), count);
             check_linear(team, INT8, k, n, k, count);
-            check_linear(team, INT8, LANES, n, k, count);
+            check_linear(team, INT8, STRIPE, n, k, count);
         }
 }
 
@@ -334,8 +334,8 @@ struct Made {
         weights.reserve(9);  // what they point to must not move
         for (int i = 0; i < 2; i++) layers.push_back(layer(all, i));
         Packed& head = pack(VOCABULARY, HIDDEN);
-        model = {layers.data(), embedding.data(), head.weight, norm(), 2, HIDDEN, INNER, F32,
-                 GATE_SILU,     1.5f,             1.f,         .5f,    20.f};
+        model = {layers.data(), embedding.data(), head.weight, norm(HIDDEN), 2, HIDDEN, F32,
+                 GATE_SILU, 1.5f, 1.f, 20.f};
     }
 
     Packed& pack(int n, int k) {
@@ -343,7 +343,7 @@ struct Made {
         return weights.back();
     }
 
-    Norm norm() const { return {norms.data(), 1e-5f}; }
+    Norm norm(int width) const { return {norms.data(), 1e-5f, width}; }
 
     Layer layer(const Sequences& all, int index) {
         Layer it{};
@@ -351,8 +351,9 @@ struct Made {
         it.out = pack(HIDDEN, QUERY_HEADS * WIDTH).weight;
         it.gate_up = pack(2 * INNER, HIDDEN).weight;
         it.down = pack(HIDDEN, INNER).weight;
-        it.before_attention = it.before_mlp = it.query = it.key = norm();
-        if (index) it.after_mlp = norm();
+        it.before_attention = it.before_mlp = norm(HIDDEN);
+        it.query = it.key = norm(WIDTH);
+        if (index) it.after_mlp = norm(HIDDEN);
         it.cosines = cosines.data();
         it.sines = sines.data();
         it.rotary = WIDTH;
@@ -414,8 +415,8 @@ struct Made {
         naive_norm(normed.data(), HIDDEN, norms.data());
         Numbers both = w[2].times(normed.data());
         for (int i = 0; i < INNER; i++) {
-            int at = i / LANES * 2 * LANES + i % LANES;
-            inner[i] = both[at] / (1.f + std::exp(-both[at])) * both[at + LANES];
+            int at = i / STRIPE * 2 * STRIPE + i % STRIPE;
+            inner[i] = both[at] / (1.f + std::exp(-both[at])) * both[at + STRIPE];
         }
         Numbers added = w[3].times(inner.data());
         if (layers[index].after_mlp.weight) naive_norm(added.data(), HIDDEN, norms.data());
@@ -432,7 +433,7 @@ struct Made {
         for (int t = 0; t < count; t++) {
             naive_norm(&hidden[t * HIDDEN], HIDDEN, norms.data());
             for (float y : weights[8].times(&hidden[t * HIDDEN]))
-                logits.push_back(std::tanh(y * .5f / 20.f) * 20.f);
+                logits.push_back(std::tanh(y / 20.f) * 20.f);
         }
         return logits;
     }
@@ -440,17 +441,17 @@ struct Made {
 
 // Buffers of exactly the size that `whole_step.py` gives them.
 struct Buffers {
-    static constexpr int STRIDE = Made::INNER + LANES;
-    Numbers hidden, normed, qkv, attended, inner, product, scratch, scales;
+    static constexpr int STRIDE = Made::INNER + STRIPE;
+    Numbers hidden, normed, qkv, attended, inner, scratch, scales;
     std::vector<int8_t> small;
     Room room;
 
     explicit Buffers(int tokens)
         : hidden(tokens * STRIDE), normed(hidden), qkv(tokens * Made::QKV), attended(hidden),
-          inner(hidden), product(hidden), scratch(THREADS * STRIDE * PANEL), scales(hidden),
+          inner(hidden), scratch(THREADS * STRIDE * PANEL), scales(hidden),
           small(tokens * STRIDE) {
-        room = {hidden.data(), normed.data(),  qkv.data(),     attended.data(), inner.data(),
-                product.data(), scratch.data(), scales.data(), small.data(),    STRIDE};
+        room = {hidden.data(),  normed.data(), qkv.data(),   attended.data(), inner.data(),
+                scratch.data(), scales.data(), small.data(), STRIDE};
     }
 };
 

@@ -213,7 +213,7 @@ def step_path(
 ) -> Path:
     """Of a module that has a family."""
     family = FAMILIES[type(it.module).__name__]
-    builder = Builder(found, it.module, family, wish=model.weights)
+    builder = Builder(it.module, family, wish=model.weights)
     positions = max(it.positions, *LENGTHS)  # the comparison may be longer than what is served
     structure = builder.build(it.survey.heads, positions=positions)
     team = Team(found, engine.threads or usable_cores())
@@ -221,7 +221,7 @@ def step_path(
     shapes = _kept(it, engine)
 
     def forward(pool: Pool) -> Forward:
-        return WholeStep(found, structure, NativeCache(found, shapes, pool), team, tokens=tokens)
+        return WholeStep(found, structure, NativeCache(shapes, pool), team, tokens=tokens)
 
     return _native("step", found, builder.kinds, shapes, model, forward, why=why)
 
@@ -235,7 +235,7 @@ def operators_path(
     shapes = _kept(it, engine)
 
     def forward(pool: Pool) -> Forward:
-        cache = NativeCache(found, shapes, pool)
+        cache = NativeCache(shapes, pool)
         return StockForward(
             it.module,
             cache,

@@ -9,17 +9,17 @@ from dataclasses import replace
 import torch
 
 from r3mes.engine.attention import Heads
-from r3mes.engine.native.library import LANES, WIDEST_HEAD, Attention, Cache, Memory, Operators
+from r3mes.engine.native.library import STRIPE, WIDEST_HEAD, Attention, Cache, Memory
 from r3mes.engine.pool_size import LayerShape, Pool
 
 
 def refusal(shapes: Mapping[int, LayerShape], block_size: int) -> str:
     """Why the operators cannot keep such a cache; empty where they can."""
-    if block_size % LANES:
-        return f"block_size is {block_size}, no multiple of {LANES}"
+    if block_size % STRIPE:
+        return f"block_size is {block_size}, no multiple of {STRIPE}"
     for shape in shapes.values():
         widths = (shape.key_width, shape.value_width)
-        if any(width % LANES or width > WIDEST_HEAD for width in widths):
+        if any(width % STRIPE or width > WIDEST_HEAD for width in widths):
             return f"heads are {max(widths)} wide"
     return ""
 
@@ -30,16 +30,16 @@ def stored(shapes: Mapping[int, LayerShape], dtype: torch.dtype) -> dict[int, La
 
 
 class NativeCache:
-    def __init__(self, found: Operators, shapes: Mapping[int, LayerShape], pool: Pool) -> None:
+    def __init__(self, shapes: Mapping[int, LayerShape], pool: Pool) -> None:
         self.num_blocks, self.block_size = pool.blocks, pool.block_size
         self._memory: list[Memory] = []
         self._attention: dict[int, Attention] = {}
-        self.layers = {layer: self._layer(found, shape) for layer, shape in shapes.items()}
+        self.layers = {layer: self._layer(shape) for layer, shape in shapes.items()}
 
-    def _layer(self, found: Operators, shape: LayerShape) -> Cache:
+    def _layer(self, shape: LayerShape) -> Cache:
         slots = self.num_blocks * self.block_size * shape.heads * shape.dtype.itemsize
-        keys = Memory(found, slots * shape.key_width)
-        values = Memory(found, slots * shape.value_width)
+        keys = Memory(slots * shape.key_width)
+        values = Memory(slots * shape.value_width)
         self._memory += [keys, values]
         return Cache(
             keys=keys.address,

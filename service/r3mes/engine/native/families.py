@@ -17,12 +17,11 @@ from r3mes.engine.native.library import (
     F32,
     GATE_GELU,
     GATE_SILU,
-    LANES,
+    STRIPE,
     Arena,
     Layer,
     Model,
     Norm,
-    Operators,
     Weight,
 )
 from r3mes.engine.native.packing import in_turn, is_bfloat16, kind_of, pack
@@ -41,11 +40,10 @@ class Family:
     before_mlp: str = "post_attention_layernorm"
     after_mlp: str = ""
     norm_offset: float = 0.0
-    norm_whole: bool = False
 
 
 LLAMA = Family()
-OLMO2 = Family("", "post_attention_layernorm", "", "post_feedforward_layernorm", norm_whole=True)
+OLMO2 = Family("", "post_attention_layernorm", "", "post_feedforward_layernorm")
 GEMMA2 = Family(
     after_attention="post_attention_layernorm",
     before_mlp="pre_feedforward_layernorm",
@@ -74,16 +72,16 @@ def family_of(module: Any) -> Family | None:
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     gate = getattr(config, "hidden_act", None) or getattr(config, "hidden_activation", None)
     sizes = (config.hidden_size, config.intermediate_size)
-    fits = rope in ROPES and gate in GATES and not any(size % LANES for size in sizes)
+    fits = rope in ROPES and gate in GATES and not any(size % STRIPE for size in sizes)
     return family if fits else None
 
 
 class Builder:
     """Packs a module layer by layer, and lets go of each weight that was packed."""
 
-    def __init__(self, found: Operators, module: Any, family: Family, *, wish: str) -> None:
-        self._found, self._module, self._family, self._wish = found, module, family, wish
-        self._arena = Arena(found)
+    def __init__(self, module: Any, family: Family, *, wish: str) -> None:
+        self._module, self._family, self._wish = module, family, wish
+        self._arena = Arena()
         self._kept: list[object] = []
         self.kinds: set[int] = set()
 
@@ -108,14 +106,12 @@ class Builder:
             embedding=embedding.data_ptr(),
             embedding_kind=BF16 if embedding.dtype == torch.bfloat16 else F32,
             head=head,
-            last=self._norm(base.norm),
+            last=self._norm(base.norm, scale=1.0 / getattr(config, "logits_scaling", 1.0)),
             count=len(base.layers),
             hidden=config.hidden_size,
-            inner=config.intermediate_size,
             gate=GATES[getattr(config, "hidden_act", None) or config.hidden_activation],
             embedding_scale=_embedding_scale(base, config),
             residual_scale=getattr(config, "residual_multiplier", 1.0),
-            logits_scale=1.0 / getattr(config, "logits_scaling", 1.0),
             logits_cap=getattr(config, "final_logit_softcapping", None) or 0.0,
         )
         return Structure(model, layers, heads, self._kept)
@@ -131,7 +127,6 @@ class Builder:
             setattr(layer, place, self._norm(getattr(block, getattr(family, place) or "-", None)))
         layer.query = self._norm(getattr(attention, "q_norm", None))
         layer.key = self._norm(getattr(attention, "k_norm", None))
-        layer.norm_whole = family.norm_whole
 
     def _linear(self, modules: Any, join: Callable[[list[Tensor]], Tensor]) -> Weight:
         biases = [it.bias for it in modules]
@@ -154,13 +149,14 @@ class Builder:
         self.kinds.add(kind)
         return packed.weight
 
-    def _norm(self, module: Any) -> Norm:
+    def _norm(self, module: Any, *, scale: float = 1.0) -> Norm:
+        """`scale` is of what it makes."""
         if module is None:
             return Norm()
-        weight = (module.weight.detach().float() + self._family.norm_offset).contiguous()
+        weight = (module.weight.detach().float() + self._family.norm_offset).mul_(scale)
         self._kept.append(weight)
         epsilon = getattr(module, "variance_epsilon", None) or module.eps
-        return Norm(weight.data_ptr(), epsilon)
+        return Norm(weight.data_ptr(), epsilon, len(weight))
 
     def _embedding(self, weight: Tensor) -> Tensor:
         held = weight.detach()

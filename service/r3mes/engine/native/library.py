@@ -4,9 +4,10 @@ Owns the mirror of the C++ structures. Knows nothing of models.
 """
 
 import ctypes
+import mmap
 import weakref
 from collections.abc import Sequence
-from ctypes import POINTER, Structure, c_float, c_int32, c_size_t, c_void_p
+from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from r3mes.engine.native import build
 
 F32, BF16, INT8 = 0, 1, 2
 GATE_SILU, GATE_GELU = 2, 3
-LANES, PANEL = 16, 32
+STRIPE, PANEL = 16, 32
 WIDEST_HEAD = 512
 AGAIN = "install the package again"
 CPU_INFO = Path("/proc/cpuinfo")
@@ -67,7 +68,7 @@ class Attention(Structure):
 
 
 class Norm(Structure):
-    _fields_ = (("weight", c_void_p), ("epsilon", c_float))
+    _fields_ = (("weight", c_void_p), ("epsilon", c_float), ("width", c_int32))
 
 
 class Layer(Structure):
@@ -86,7 +87,6 @@ class Layer(Structure):
         ("sines", c_void_p),
         ("attention", Attention),
         ("rotary", c_int32),
-        ("norm_whole", c_int32),
     )
 
 
@@ -98,12 +98,10 @@ class Model(Structure):
         ("last", Norm),
         ("count", c_int32),
         ("hidden", c_int32),
-        ("inner", c_int32),
         ("embedding_kind", c_int32),
         ("gate", c_int32),
         ("embedding_scale", c_float),
         ("residual_scale", c_float),
-        ("logits_scale", c_float),
         ("logits_cap", c_float),
     )
 
@@ -131,7 +129,6 @@ class Room(Structure):
         ("qkv", c_void_p),
         ("attended", c_void_p),
         ("inner", c_void_p),
-        ("product", c_void_p),
         ("scratch", c_void_p),
         ("scales", c_void_p),
         ("small", c_void_p),
@@ -142,8 +139,6 @@ class Room(Structure):
 SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
     "r3mes_team": (c_void_p, [c_int32]),
     "r3mes_disband": (None, [c_void_p]),
-    "r3mes_memory": (c_void_p, [c_size_t]),
-    "r3mes_release": (None, [c_void_p, c_size_t]),
     "r3mes_step": (None, [c_void_p, POINTER(Model), POINTER(Batch), POINTER(Room)]),
     "r3mes_linear": (
         None,
@@ -227,8 +222,7 @@ class Arena:
     CHUNK = 32 << 20
     LINE = 64  # bytes that a processor reads together
 
-    def __init__(self, found: Operators) -> None:
-        self._found = found
+    def __init__(self) -> None:
         self._held: list[Memory] = []
         self._next = self._left = 0
 
@@ -236,7 +230,7 @@ class Arena:
         """An address, good as long as the arena."""
         size = -(-size // self.LINE) * self.LINE
         if size > self._left:
-            self._held.append(Memory(self._found, max(size, self.CHUNK)))
+            self._held.append(Memory(max(size, self.CHUNK)))
             self._next, self._left = self._held[-1].address, self._held[-1].size
         address = self._next
         self._next, self._left = address + size, self._left - size
@@ -244,11 +238,15 @@ class Arena:
 
 
 class Memory:
-    """A stretch of zeroed memory on huge pages, as long as somebody holds it."""
+    """Zeroed memory, as long as somebody holds it; it begins where a huge page may."""
 
-    def __init__(self, found: Operators, size: int) -> None:
+    HUGE = 2 << 20
+
+    def __init__(self, size: int) -> None:
         self.size = max(size, 1)
-        self.address: int = found.functions.r3mes_memory(self.size) or 0
-        if not self.address:
-            raise MemoryError(f"{size} bytes are not to be had")
-        weakref.finalize(self, found.functions.r3mes_release, self.address, self.size)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        self._held = mmap.mmap(-1, self.size + self.HUGE, flags=flags)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            self._held.madvise(mmap.MADV_HUGEPAGE)
+        begin = ctypes.addressof(ctypes.c_char.from_buffer(self._held))
+        self.address = -(-begin // self.HUGE) * self.HUGE

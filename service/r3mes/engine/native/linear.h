@@ -11,13 +11,13 @@
 // scale for each group of inputs, made anew for each product. y = sum over groups of
 // (x scale x w scale x integer sum). A group is a stretch of inputs; one group is "per channel".
 #pragma once
-#include <algorithm>
 #include <cmath>
 
 #include "threads.h"
 #include "vector.h"
 
-constexpr int PANEL = 2 * LANES;
+constexpr int PANEL = 2 * STRIPE;
+constexpr int VECTORS = PANEL / LANES, HALF = VECTORS / 2;  // of a panel's outputs
 
 enum Kind : int32_t { F32 = 0, BF16 = 1, INT8 = 2 };
 
@@ -25,7 +25,7 @@ struct Weight {
     const void* data;     // the panels
     const float* scales;  // 8 bits: [groups][padded n]
     const int32_t* sums;  // 8 bits: [groups][padded n], of each output's q; undoes x's offset
-    const float* bias;    // [n] or null
+    const float* bias;    // [padded n]
     int32_t n, k, kind, group;
 
     int panels() const { return (n + PANEL - 1) / PANEL; }
@@ -40,156 +40,32 @@ enum Ending : int32_t {
     GATE_GELU = 3,  // the same with the tanh form of GELU
 };
 
-struct Rows {
-    const float* x;
-    int count, stride;  // floats from one row to the next
-    int8_t* small;      // 8 bits: [count][k] as quantized here
-    float* scales;      // 8 bits: [count][groups]
-};
-
 static inline Floats gate(Floats g, Floats up, int ending) {
     if (ending == GATE_SILU) return g / (exponential(-g) + 1.f) * up;
     Floats inner = (g + g * g * g * 0.044715f) * 0.79788456f;
     return g * 0.5f * (hyperbolic_tangent(inner) + 1.f) * up;
 }
 
-// Writes one row's share of a panel; columns past the last output are left alone.
-static inline void finish(Floats a, Floats b, const Weight& w, int panel, float* y, int ending) {
-    int first = panel * PANEL, left = std::min(w.n - first, PANEL);
-    if (w.bias) {
-        float bias[PANEL] = {};
-        std::memcpy(bias, w.bias + first, left * sizeof(float));
-        a += load(bias);
-        b += load(bias + LANES);
-    }
-    if (ending >= GATE_SILU) {
-        store(y + panel * LANES, gate(a, b, ending));
-        return;
-    }
-    float* to = y + first;
-    if (left == PANEL) {
-        if (ending == ADD) a += load(to), b += load(to + LANES);
-        store(to, a);
-        store(to + LANES, b);
-        return;
-    }
-    float both[PANEL];
-    store(both, a);
-    store(both + LANES, b);
-    for (int i = 0; i < left; i++) to[i] = ending == ADD ? to[i] + both[i] : both[i];
-}
-
 // What is read next, asked for meanwhile: each block of rows asks for its share of the next panel, so
-// that memory is never idle while registers are busy. `step` bytes for each input; with 0 the same
-// place again, which has to be mapped: a search for an address that is none takes time.
+// that memory is never idle while registers are busy. `step` bytes for each line of 32 weights or 32
+// times four; with 0 the same place again, which has to be mapped: a search for an address that is
+// none takes time.
 struct Ahead {
     const char* from;
     int step;
 
-    void ask(long input) const {
-        __builtin_prefetch(from + input * step, 0, 2);
-        __builtin_prefetch(from + input * step + 64, 0, 2);
+    void ask(long line) const {
+        __builtin_prefetch(from + line * step, 0, 2);
+        __builtin_prefetch(from + line * step + 64, 0, 2);
     }
 };
 
-// R rows times one panel of floats.
-template <int R, typename T>
-static void block(const Weight& w, int panel, const Rows& rows, int row, const T* data,
-                  Ahead ahead, float* y, int width, int ending) {
-    Floats a[R][2] = {};
-    const float* x = rows.x + (size_t)row * rows.stride;
-    for (int i = 0; i < w.k; i++) {
-        Pair weights = load_pair(data + i * PANEL);
-        ahead.ask(i);
-        for (int r = 0; r < R; r++) {
-            Floats b = splat(x[r * rows.stride + i]);
-            a[r][0] += b * weights.first;
-            a[r][1] += b * weights.second;
-        }
-    }
-    for (int r = 0; r < R; r++)
-        finish(a[r][0], a[r][1], w, panel, y + (size_t)(row + r) * width, ending);
-}
-
-template <int R>
-static void block(const Weight& w, int panel, const Rows& rows, int row, const int8_t* data,
-                  Ahead ahead, float* y, int width, int ending) {
-    Floats total[R][2] = {};
-    int padded = w.panels() * PANEL, groups = w.groups(), quads = w.group / 4;
-    for (int g = 0; g < groups; g++) {
-        Ints a[R][2] = {};
-        const int8_t* x = rows.small + (size_t)row * w.k + g * w.group;
-        const int8_t* from = data + (size_t)g * quads * PANEL * 4;
-        for (int q = 0; q < quads; q++) {
-            Ints w0 = load<Ints>(from + q * PANEL * 4), w1 = load<Ints>(from + q * PANEL * 4 + 64);
-            ahead.ask(g * quads + q);
-            for (int r = 0; r < R; r++) {
-                int32_t four;
-                std::memcpy(&four, x + (size_t)r * w.k + 4 * q, 4);
-                a[r][0] = dot(a[r][0], splat(four), w0);
-                a[r][1] = dot(a[r][1], splat(four), w1);
-            }
-        }
-        Ints sums[R][2];  // a copy: what is indexed by a variable does not stay in registers
-        for (int r = 0; r < R; r++) sums[r][0] = a[r][0], sums[r][1] = a[r][1];
-        size_t column = (size_t)g * padded + panel * PANEL;
-        for (int half = 0; half < 2; half++) {
-            Floats scale = load(w.scales + column + half * LANES);
-            Ints offset = load<Ints>(w.sums + column + half * LANES) * OFFSET;
-            for (int r = 0; r < R; r++) {
-                Floats exact = __builtin_convertvector(sums[r][half] - offset, Floats);
-                total[r][half] += exact * scale * rows.scales[(size_t)(row + r) * groups + g];
-            }
-        }
-    }
-    for (int r = 0; r < R; r++)
-        finish(total[r][0], total[r][1], w, panel, y + (size_t)(row + r) * width, ending);
-}
-
-// Calls one of the blocks for `count` rows, 1..ROWS.
+// Calls with a constant for `count`, 1..ROWS.
 template <int R = ROWS, typename Call>
 static inline void pick(int count, Call call) {
     if constexpr (R > 0) {
         if (count == R) return call(std::integral_constant<int, R>{});
         pick<R - 1>(count, call);
-    }
-}
-
-constexpr int WIDE = 3 * ROWS;  // from so many rows on a 16-bit panel is widened once, not each time
-constexpr int EARLY = 4;        // from so many rows on the next panel is asked for ahead
-
-// One panel for all rows, which are cut into blocks of nearly equal size, as few as registers allow.
-template <typename T>
-static void panel_times_rows(const Weight& w, int panel, const Rows& rows, const T* data,
-                             const void* next, int bytes, float* y, int width, int ending) {
-    int parts = (rows.count + ROWS - 1) / ROWS;
-    for (int part = 0, row = 0; part < parts; part++) {
-        int count = (rows.count - row + parts - part - 1) / (parts - part);
-        int step = next && rows.count >= EARLY ? std::max(1, bytes / parts) : 0;
-        size_t inputs = sizeof(T) == 1 ? w.k / 4 : w.k;
-        Ahead ahead{(const char*)(step ? next : data) + part * inputs * step, step};
-        pick(count, [&](auto r) { block<r>(w, panel, rows, row, data, ahead, y, width, ending); });
-        row += count;
-    }
-}
-
-// `scratch` [k][32] floats is this thread's own.
-template <typename T>
-static void one_panel(const Weight& w, int panel, const Rows& rows, float* y, int width, int ending,
-                      float* scratch) {
-    size_t size = (size_t)w.k * PANEL;
-    const T* data = (const T*)w.data + panel * size;
-    const T* next = panel + 1 < w.panels() ? data + size : nullptr;
-    constexpr int BYTES = PANEL * (sizeof(T) == 1 ? 4 : sizeof(T));  // of the weights of an input
-    if (sizeof(T) == 2 && rows.count >= WIDE) {
-        for (size_t i = 0; i < size; i += PANEL) {
-            Pair weights = load_pair((const uint16_t*)data + i);
-            store(scratch + i, weights.first);
-            store(scratch + i + LANES, weights.second);
-        }
-        panel_times_rows(w, panel, rows, scratch, next, BYTES, y, width, ending);
-    } else {
-        panel_times_rows(w, panel, rows, data, next, BYTES, y, width, ending);
     }
 }
 
@@ -200,38 +76,153 @@ static void quantize(const float* x, int k, int group, int8_t* to, float* scales
         Floats most = {}, odd = {};
         for (int i = 0; i < group; i += LANES) {
             Floats v = load(x + i);
-            most = greater(most, v < splat(0.f) ? -v : v);
+            most = greater(most, greater(v, -v));
             odd += v * 0.f;
         }
-        float high = largest(most), bad = sum(odd);
-        float inverse = high > 0 && bad == 0 ? 127.f / high : 0.f;
-        scales[g] = bad == 0 ? high / 127.f : NAN;
-        const float shift = 12582912.f;  // rounds to the nearest integer
+        float high = largest(most);
+        bool finite = sum(odd) == 0;
+        float inverse = high > 0 && finite ? 127.f / high : 0.f;
+        scales[g] = finite ? high / 127.f : NAN;
         for (int i = 0; i < group; i += LANES) {
-            Ints q = __builtin_convertvector((load(x + i) * inverse + shift) - shift, Ints);
-            if (bad != 0) q = Ints{};
-            typedef int8_t Bytes __attribute__((vector_size(16)));
-            store(to + i, (__builtin_convertvector(q + OFFSET, Bytes)));
+            Ints q = __builtin_convertvector(round(load(x + i) * inverse), Ints);
+            if (!finite) q = Ints{};
+            store(to + i, __builtin_convertvector(q + OFFSET, Bytes));
         }
     }
 }
 
-// y [count, width] from x through w, shared by the team. `scratch` is this thread's own: [k][32].
-static void linear(Team& team, const Weight& w, const Rows& rows, float* y, int width, int ending,
-                   float* scratch) {
-    if (w.kind == INT8) {
-        int groups = w.groups();
-        team.share(rows.count, [&](int row) {
-            quantize(rows.x + (size_t)row * rows.stride, w.k, w.group,
-                     rows.small + (size_t)row * w.k, rows.scales + (size_t)row * groups);
+static inline void widen(const uint16_t* line, float* to) {
+    for (int at = 0; at < STRIPE; at += LANES) {
+        Pair weights = load_pair(line, at);
+        store(to + at, weights.first);
+        store(to + STRIPE + at, weights.second);
+    }
+}
+
+constexpr int WIDE = 3 * ROWS;  // from so many rows on a 16-bit panel is widened once, not each time
+constexpr int EARLY = 4;        // from so many rows on the next panel is asked for ahead
+
+// y [count][width] from x [count][stride], as many numbers of each row as the weight has.
+struct Product {
+    const Weight& w;
+    const float* x;
+    int count, stride;
+    float* y;
+    int width, ending;
+    int8_t* small;   // 8 bits: [count][k] as quantized here
+    float* scales;   // 8 bits: [count][groups]
+    float* scratch;  // [k][32], of this thread alone
+
+    // Shared by the team.
+    void run(Team& team) const {
+        if (w.kind == INT8)
+            team.share(count, [&](int row) {
+                quantize(x + (size_t)row * stride, w.k, w.group, small + (size_t)row * w.k,
+                         scales + (size_t)row * w.groups());
+            });
+        team.share(w.panels(), [&](int panel) {
+            if (w.kind == F32)
+                one_panel<float>(panel);
+            else if (w.kind == BF16)
+                one_panel<uint16_t>(panel);
+            else
+                one_panel<int8_t>(panel);
         });
     }
-    team.share(w.panels(), [&](int panel) {
-        if (w.kind == F32)
-            one_panel<float>(w, panel, rows, y, width, ending, scratch);
-        else if (w.kind == BF16)
-            one_panel<uint16_t>(w, panel, rows, y, width, ending, scratch);
-        else
-            one_panel<int8_t>(w, panel, rows, y, width, ending, scratch);
-    });
-}
+
+    template <typename T>
+    void one_panel(int panel) const {
+        size_t size = (size_t)w.k * PANEL;
+        const T* data = (const T*)w.data + panel * size;
+        Ahead next{(const char*)data, 0};
+        if (panel + 1 < w.panels() && count >= EARLY)
+            next = {(const char*)(data + size), PANEL * (sizeof(T) == 1 ? 4 : (int)sizeof(T))};
+        if (sizeof(T) == 2 && count >= WIDE) {
+            for (size_t i = 0; i < size; i += PANEL) widen((const uint16_t*)data + i, scratch + i);
+            all_rows(panel, scratch, next);
+        } else {
+            all_rows(panel, data, next);
+        }
+    }
+
+    // Rows are cut into blocks of nearly equal size, as few as registers allow.
+    template <typename T>
+    void all_rows(int panel, const T* data, Ahead next) const {
+        int parts = (count + ROWS - 1) / ROWS, lines = sizeof(T) == 1 ? w.k / 4 : w.k;
+        next.step /= parts;
+        for (int part = 0, row = 0; part < parts; part++) {
+            int rows = (count - row + parts - part - 1) / (parts - part);
+            pick(rows, [&](auto r) { block<r>(panel, row, data, next); });
+            next.from += (long)lines * next.step;
+            row += rows;
+        }
+    }
+
+    // R rows times one panel.
+    template <int R, typename T>
+    void block(int panel, int row, const T* data, Ahead next) const {
+        Floats sums[R][VECTORS] = {};
+        const float* from = x + (size_t)row * stride;
+        for (int i = 0; i < w.k; i++) {
+            next.ask(i);
+            for (int v = 0; v < HALF; v++) {
+                Pair weights = load_pair(data + i * PANEL, v * LANES);
+                for (int r = 0; r < R; r++) {
+                    Floats one = splat(from[r * stride + i]);
+                    sums[r][v] += weights.first * one;
+                    sums[r][v + HALF] += weights.second * one;
+                }
+            }
+        }
+        for (int r = 0; r < R; r++) finish(sums[r], panel, row + r);
+    }
+
+    template <int R>
+    void block(int panel, int row, const int8_t* data, Ahead next) const {
+        Floats total[R][VECTORS] = {};
+        int groups = w.groups(), quads = w.group / 4;
+        for (int g = 0; g < groups; g++) {
+            Ints exact[R][VECTORS] = {};
+            const int8_t* from = small + (size_t)row * w.k + g * w.group;
+            for (int q = 0; q < quads; q++) {
+                const int8_t* line = data + ((size_t)g * quads + q) * PANEL * 4;
+                next.ask(g * quads + q);
+                for (int r = 0; r < R; r++) {
+                    int32_t four;
+                    std::memcpy(&four, from + (size_t)r * w.k + 4 * q, 4);
+                    for (int v = 0; v < VECTORS; v++)
+                        exact[r][v] = dot(exact[r][v], splat(four), load<Ints>(line + v * LANES * 4));
+                }
+            }
+            Ints sums[R][VECTORS];  // a copy: what is indexed by a variable does not stay in registers
+            for (int r = 0; r < R; r++)
+                for (int v = 0; v < VECTORS; v++) sums[r][v] = exact[r][v];
+            size_t column = ((size_t)g * w.panels() + panel) * PANEL;
+            for (int v = 0; v < VECTORS; v++) {
+                Floats scale = load(w.scales + column + v * LANES);
+                Ints offset = load<Ints>(w.sums + column + v * LANES) * OFFSET;
+                for (int r = 0; r < R; r++)
+                    total[r][v] += __builtin_convertvector(sums[r][v] - offset, Floats) * scale *
+                                   scales[(size_t)(row + r) * groups + g];
+            }
+        }
+        for (int r = 0; r < R; r++) finish(total[r], panel, row + r);
+    }
+
+    // Writes one row's share of a panel; columns past the last output are left alone.
+    void finish(Floats* sums, int panel, int row) const {
+        int first = panel * PANEL, left = w.n - first;
+        float *to = y + (size_t)row * width + first, edge[PANEL];
+        for (int v = 0; v < VECTORS; v++) sums[v] += load(w.bias + first + v * LANES);
+        if (ending >= GATE_SILU) {
+            for (int v = 0; v < HALF; v++)
+                store(to - first / 2 + v * LANES, gate(sums[v], sums[v + HALF], ending));
+            return;
+        }
+        float* at = left < PANEL ? edge : to;
+        if (left < PANEL) std::memcpy(edge, to, left * sizeof(float));
+        for (int v = 0; v < VECTORS; v++)
+            store(at + v * LANES, ending == ADD ? load(at + v * LANES) + sums[v] : sums[v]);
+        if (left < PANEL) std::memcpy(to, edge, left * sizeof(float));
+    }
+};

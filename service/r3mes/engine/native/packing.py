@@ -15,8 +15,8 @@ from r3mes.engine.native.library import (
     BF16,
     F32,
     INT8,
-    LANES,
     PANEL,
+    STRIPE,
     Arena,
     Weight,
 )
@@ -54,11 +54,10 @@ def pack(
     scales = torch.zeros(groups, panels * PANEL)
     sums = torch.zeros(groups, panels * PANEL, dtype=torch.int32)
     weight.scales, weight.sums = scales.data_ptr(), sums.data_ptr()
-    kept: list[object] = [arena, scales, sums]
+    biases = torch.zeros(panels * PANEL)
     if bias is not None:
-        held = bias.detach().float().contiguous()
-        weight.bias = held.data_ptr()
-        kept.append(held)
+        biases[:n] = bias.detach()
+    weight.bias = biases.data_ptr()
     for at in range(0, n, ROWS_AT_ONCE):  # in parts, since each makes copies of its size
         rows = matrix.detach()[at : at + ROWS_AT_ONCE].float()
         rows = F.pad(rows, (0, 0, 0, -len(rows) % PANEL))
@@ -68,11 +67,11 @@ def pack(
             lay_small(rows, group, to, scales[:, columns], sums[:, columns])
         else:
             parts = rows.view(-1, PANEL, k).transpose(1, 2)
-            if kind == BF16:  # [panels, k, LANES, 2]
-                parts = rows.view(-1, 2, LANES, k).permute(0, 3, 2, 1)
+            if kind == BF16:  # [panels, k, STRIPE, 2]
+                parts = rows.view(-1, 2, STRIPE, k).permute(0, 3, 2, 1)
             dtype = torch.bfloat16 if kind == BF16 else torch.float32
             numbers_at(to, parts.shape, dtype).copy_(parts)
-    return Packed(weight, tuple(kept))
+    return Packed(weight, (arena, scales, sums, biases))
 
 
 def lay_small(rows: Tensor, group: int, to: int, scales: Tensor, sums: Tensor) -> None:
@@ -95,17 +94,17 @@ def numbers_at(address: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
 
 def group_of(k: int) -> int:
     """The longest stretch of inputs up to MOST_GROUP that divides them and fills whole vectors."""
-    fits = (k // parts for parts in range(1, k + 1) if k % parts == 0 and k // parts % LANES == 0)
+    fits = (k // parts for parts in range(1, k + 1) if k % parts == 0 and k // parts % STRIPE == 0)
     return next((size for size in fits if size <= MOST_GROUP), k)
 
 
 def packable(k: int, *, kind: int) -> bool:
-    return kind != INT8 or k % LANES == 0
+    return kind != INT8 or k % STRIPE == 0
 
 
 def in_turn(gate: Tensor, up: Tensor) -> Tensor:
     """Sixteen rows of the one, sixteen of the other, and so on: [2n, ...]."""
-    pair = [part.view(-1, LANES, *part.shape[1:]) for part in (gate, up)]
+    pair = [part.view(-1, STRIPE, *part.shape[1:]) for part in (gate, up)]
     return torch.stack(pair, dim=1).flatten(0, 2)
 
 

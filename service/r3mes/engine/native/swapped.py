@@ -23,7 +23,7 @@ class Linears:
 
     def __init__(self, found: Operators, team: Team, *, wish: str) -> None:
         self._found, self._team, self._wish = found, team, wish
-        self._arena = Arena(found)
+        self._arena = Arena()
         self._packed: list[Packed] = []
         self._room = Room()
         self._buffers: dict[str, Tensor] = {}

@@ -3,18 +3,11 @@
 // A thread that waits spins for some ten microseconds, then sleeps: pure spinning collapses as soon as
 // something else wants the core, and sleeping at once costs more than most waits take.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <thread>
 #include <vector>
-
-static inline void relax() {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-}
 
 class Team {
   public:
@@ -24,15 +17,14 @@ class Team {
 
     ~Team() {
         job = nullptr;
-        begin();
+        barrier();
         for (auto& thread : others) thread.join();
     }
 
     // Runs `work(thread)` on every thread, the caller's own among them; returns when all are done.
     void run(const std::function<void(int)>& work) {
         job = &work;
-        next = 0;
-        begin();
+        barrier();
         work(0);
         barrier();
     }
@@ -46,17 +38,17 @@ class Team {
             turns.store(turn + 1, std::memory_order_release);
             turns.notify_all();
         } else {
-            await(turns, turn);
+            await(turn);
         }
     }
 
-    // Within a job: hands out 0..count-1, then meets at a barrier. Runs are long at first, since
-    // what lies side by side is read faster by one thread, and short at last, so that all end
-    // together (guided self-scheduling: Polychronopoulos and Kuck, 1987).
+    // Within a job: hands out 0..count-1, then meets at a barrier. Runs are long at first, since what
+    // lies side by side is read faster by one thread, and short at last, so that all end together
+    // (guided self-scheduling: Polychronopoulos and Kuck, 1987); none is longer than `most`.
     template <typename Work>
-    void share(int count, Work work) {
+    void share(int count, Work work, int most = 1 << 20) {
         for (int at = next.load(std::memory_order_relaxed); at < count;) {
-            int end = at + 1 + (count - at - 1) / (2 * size);
+            int end = at + std::min(most, 1 + (count - at - 1) / (2 * size));
             if (!next.compare_exchange_weak(at, end, std::memory_order_relaxed)) continue;
             for (; at < end; at++) work(at);
             at = next.load(std::memory_order_relaxed);
@@ -69,34 +61,27 @@ class Team {
   private:
     static constexpr int SPINS = 4000;
 
-    void begin() {
-        started.fetch_add(1, std::memory_order_release);
-        started.notify_all();
-    }
-
     void serve(int thread) {
-        for (uint32_t seen = 0;;) {
-            await(started, seen);
-            seen++;
-            const std::function<void(int)>* work = job;
-            if (!work) return;
-            (*work)(thread);
+        for (barrier(); job; barrier()) {
+            (*job)(thread);
             barrier();
         }
     }
 
-    static void await(std::atomic<uint32_t>& word, uint32_t old) {
+    void await(uint32_t turn) {
         for (int i = 0; i < SPINS; i++) {
-            if (word.load(std::memory_order_acquire) != old) return;
-            relax();
+            if (turns.load(std::memory_order_acquire) != turn) return;
+#if defined(__x86_64__)
+            __builtin_ia32_pause();
+#else
+            asm volatile("yield");
+#endif
         }
-        while (word.load(std::memory_order_acquire) == old)
-            word.wait(old, std::memory_order_acquire);
+        turns.wait(turn, std::memory_order_acquire);
     }
 
     std::vector<std::thread> others;
     const std::function<void(int)>* job = nullptr;
-    alignas(64) std::atomic<uint32_t> started{0};
     alignas(64) std::atomic<uint32_t> turns{0};
     alignas(64) std::atomic<int> arrived{0};
     alignas(64) std::atomic<int> next{0};

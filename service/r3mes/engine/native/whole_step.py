@@ -14,7 +14,7 @@ from torch import Tensor
 from r3mes.engine.attention import Heads
 from r3mes.engine.forward import Logits
 from r3mes.engine.native.cache import NativeCache
-from r3mes.engine.native.library import LANES, PANEL, Batch, Layer, Model, Operators, Room, Team
+from r3mes.engine.native.library import PANEL, STRIPE, Batch, Layer, Model, Operators, Room, Team
 from r3mes.engine.runner import Row
 
 
@@ -30,8 +30,8 @@ class Structure:
     @property
     def widest(self) -> int:
         """Of a token's activations, but for queries, keys and values together."""
-        attended = max(int(it.out.k) for it in self.layers)
-        return max(int(self.model.hidden), int(self.model.inner), attended)
+        inputs = (weight.k for it in self.layers for weight in (it.qkv, it.out, it.down))
+        return max(map(int, inputs))
 
     @property
     def qkv(self) -> int:
@@ -87,9 +87,9 @@ class WholeStep:
         """Rows are a cache line longer than a power of two: lines of several rows then lie apart
         in the processor's cache."""
         it, threads = self._structure, self._team.threads
-        stride = -(-it.widest // LANES) * LANES + LANES
+        stride = -(-it.widest // STRIPE) * STRIPE + STRIPE
         floats = {
-            **dict.fromkeys(("hidden", "normed", "attended", "inner", "product"), tokens * stride),
+            **dict.fromkeys(("hidden", "normed", "attended", "inner"), tokens * stride),
             "qkv": tokens * it.qkv,
             "scratch": threads * stride * PANEL,
             "scales": tokens * stride,

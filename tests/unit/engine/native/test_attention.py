@@ -113,7 +113,7 @@ class Cached:
         shapes = {LAYER: case.shape}
         size = case.block_size
         pool = make_pool(shapes.values(), sum(counts) + 1, block_size=size, longest=1, cpu=True)
-        self.cache = NativeCache(found, shapes, pool)
+        self.cache = NativeCache(shapes, pool)
         shuffled = torch.randperm(pool.blocks, generator=torch.Generator().manual_seed(0)).tolist()
         self.tables = [[shuffled.pop() for _ in range(count)] for count in counts]
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from r3mes.engine.native.library import BF16, F32, INT8, LANES, PANEL, Arena, Operators, Room, Team
+from r3mes.engine.native.library import BF16, F32, INT8, PANEL, STRIPE, Arena, Operators, Room, Team
 from r3mes.engine.native.packing import (
     Packed,
     group_of,
@@ -105,7 +105,7 @@ def test_a_product_of_floats_is_that_of_torch(
 ) -> None:
     x, weight = numbers(count, k), numbers(n, k, seed=1)
     for bias in (None, numbers(n, seed=2)):
-        packed = pack(Arena(found), weight, kind=F32, bias=bias)
+        packed = pack(Arena(), weight, kind=F32, bias=bias)
 
         assert difference(exact(x, weight, bias), multiply(found, team, packed, x)) < ROUNDING
 
@@ -117,7 +117,7 @@ def test_sixteen_bits_change_nothing_where_weights_fit_into_them(
 ) -> None:
     x, weight = numbers(count, k), numbers(n, k, seed=1).bfloat16()
     for bias in (None, numbers(n, seed=2)):
-        wide, narrow = (pack(Arena(found), weight, kind=kind, bias=bias) for kind in (F32, BF16))
+        wide, narrow = (pack(Arena(), weight, kind=kind, bias=bias) for kind in (F32, BF16))
 
         expected = multiply(found, team, wide, x)
         assert expected.tolist() == multiply(found, team, narrow, x).tolist()
@@ -132,7 +132,7 @@ def test_eight_bits_are_the_documented_formula(
     x = clear_of_ties(numbers(count, k), group)
     weight = clear_of_ties(numbers(n, k, seed=1), group)
     for bias in (None, numbers(n, seed=2)):
-        packed = pack(Arena(found), weight, kind=INT8, bias=bias, group=group)
+        packed = pack(Arena(), weight, kind=INT8, bias=bias, group=group)
 
         expected = slowly(x, weight, bias, group)
         assert difference(expected, multiply(found, team, packed, x)) < ROUNDING
@@ -143,7 +143,7 @@ def test_eight_bits_stay_near_the_floats(
     found: Operators, team: Team, n: int, k: int, group: int
 ) -> None:
     x, weight = numbers(100, k), numbers(n, k, seed=1)
-    packed = pack(Arena(found), weight, kind=INT8, group=group)
+    packed = pack(Arena(), weight, kind=INT8, group=group)
 
     expected = exact(x, weight, None)
     off = multiply(found, team, packed, x) - expected
@@ -154,7 +154,7 @@ def test_activations_halfway_between_two_integers_become_the_even_one(
     found: Operators, team: Team
 ) -> None:
     x = torch.tensor([[127.0, 0.5, 1.5, 2.5, 3.5, -0.5, -1.5, -2.5] + [0.0] * 8])
-    packed = pack(Arena(found), torch.eye(16), kind=INT8)
+    packed = pack(Arena(), torch.eye(16), kind=INT8)
 
     # an identity is 127 / 127 on its diagonal, and the row's scale is one
     expected = [127, 0, 2, 2, 4, 0, -2, -2, *[0] * 8]
@@ -170,7 +170,7 @@ def test_weights_halfway_between_two_integers_become_the_even_one(
     x = torch.zeros(1, 16)
     x[0, 1] = 1.0
 
-    product = multiply(found, team, pack(Arena(found), weight, kind=INT8), x)
+    product = multiply(found, team, pack(Arena(), weight, kind=INT8), x)
 
     expected = [-8, -6, -6, -4, -4, -2, -2, 0, 0, 2, 2, 4, 4, 6, 6, 8]
     assert expected == product[0].round(decimals=4).tolist()
@@ -181,8 +181,8 @@ def test_zeros_yield_the_bias(found: Operators, team: Team, kind: int) -> None:
     bias = numbers(33)
     rows, weight = numbers(3, 64), numbers(33, 64)
 
-    nothing_in = pack(Arena(found), weight, kind=kind, bias=bias)
-    nothing_kept = pack(Arena(found), torch.zeros(33, 64), kind=kind, bias=bias)
+    nothing_in = pack(Arena(), weight, kind=kind, bias=bias)
+    nothing_kept = pack(Arena(), torch.zeros(33, 64), kind=kind, bias=bias)
 
     assert [bias.tolist()] * 3 == multiply(found, team, nothing_in, torch.zeros(3, 64)).tolist()
     assert [bias.tolist()] * 3 == multiply(found, team, nothing_kept, rows).tolist()
@@ -192,7 +192,7 @@ def test_zeros_yield_the_bias(found: Operators, team: Team, kind: int) -> None:
 def test_neighbours_do_not_change_the_last_bit_of_a_row(
     found: Operators, team: Team, kind: int
 ) -> None:
-    x, packed = numbers(100, 64), pack(Arena(found), numbers(70, 64, seed=1), kind=kind)
+    x, packed = numbers(100, 64), pack(Arena(), numbers(70, 64, seed=1), kind=kind)
     alone = [multiply(found, team, packed, row[None])[0].tolist() for row in x]
 
     for count in COUNTS:
@@ -205,7 +205,7 @@ def test_neighbours_do_not_change_the_last_bit_of_a_row(
 def test_a_row_that_is_not_finite_spoils_itself_alone(
     found: Operators, team: Team, kind: int, bad: float, count: int
 ) -> None:
-    x, packed = numbers(count, 64), pack(Arena(found), numbers(33, 64, seed=1), kind=kind)
+    x, packed = numbers(count, 64), pack(Arena(), numbers(33, 64, seed=1), kind=kind)
     expected = multiply(found, team, packed, x)
     x[1, 17] = bad
 
@@ -219,7 +219,7 @@ def test_a_row_that_is_not_finite_spoils_itself_alone(
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
 @pytest.mark.parametrize("kind", [F32, BF16, INT8])
 def test_the_number_of_threads_changes_nothing(found: Operators, threads: int, kind: int) -> None:
-    x, packed = numbers(40, 64), pack(Arena(found), numbers(200, 64, seed=1), kind=kind)
+    x, packed = numbers(40, 64), pack(Arena(), numbers(200, 64, seed=1), kind=kind)
     expected = multiply(found, Team(found, 1), packed, x)
 
     assert expected.tolist() == multiply(found, Team(found, threads), packed, x).tolist()
@@ -229,7 +229,7 @@ def test_sixteen_bits_are_the_nearest_and_of_two_the_even_one(found: Operators, 
     base = torch.tensor([1.0, 1.0078125, -1.0, 3e38, 1e-39, 0.0]).view(torch.int32)
     ends = (0x0001, 0x7FFF, 0x8000, 0x8001, 0xFFFF)
     weight = torch.stack([base | end for end in ends]).view(torch.float32).reshape(-1, 1)
-    packed = pack(Arena(found), weight, kind=BF16)
+    packed = pack(Arena(), weight, kind=BF16)
 
     expected = weight.bfloat16().float()[:, 0].tolist()
     assert expected == multiply(found, team, packed, torch.ones(1, 1))[0].tolist()
@@ -279,7 +279,7 @@ def test_swapped_linears_take_more_rows_than_they_had_before(found: Operators, t
     module, weight = nn.Sequential(nn.Linear(64, 32)), numbers(32, 64)
     module[0].weight, bias = nn.Parameter(weight), module[0].bias
     Linears(found, team, wish="int8").swap(module)
-    packed = pack(Arena(found), weight, kind=INT8, bias=bias)
+    packed = pack(Arena(), weight, kind=INT8, bias=bias)
 
     for count in (1, 50, 3, 200):
         x = numbers(count, 64)
@@ -335,9 +335,7 @@ def test_by_default_eight_bits_have_a_scale_for_each_such_stretch(
     found: Operators, team: Team, k: int
 ) -> None:
     x, weight = numbers(5, k), numbers(70, k, seed=1)
-    plain, told = (
-        pack(Arena(found), weight, kind=INT8, group=group) for group in (None, group_of(k))
-    )
+    plain, told = (pack(Arena(), weight, kind=INT8, group=group) for group in (None, group_of(k)))
 
     expected = multiply(found, team, told, x)
     assert expected.tolist() == multiply(found, team, plain, x).tolist()
@@ -346,5 +344,5 @@ def test_by_default_eight_bits_have_a_scale_for_each_such_stretch(
 def test_eight_bits_want_inputs_in_whole_vectors() -> None:
     assert packable(33, kind=F32)
     assert packable(33, kind=BF16)
-    assert packable(2 * LANES, kind=INT8)
-    assert not packable(2 * LANES + 1, kind=INT8)
+    assert packable(2 * STRIPE, kind=INT8)
+    assert not packable(2 * STRIPE + 1, kind=INT8)

@@ -120,11 +120,11 @@ class Subject:
     ) -> WholeStep:
         family = family_of(self.module)
         assert family
-        builder = Builder(found, self.module, family, wish=wish)
+        builder = Builder(self.module, family, wish=wish)
         structure = builder.build(self.notes.heads, positions=POSITIONS)
         shapes = stored(self.notes.shapes, torch.float16) if half else self.notes.shapes
         pool = make_pool(shapes.values(), 16, block_size=16, longest=POSITIONS, cpu=True)
-        cache = NativeCache(found, shapes, pool)
+        cache = NativeCache(shapes, pool)
         return WholeStep(found, structure, cache, Team(found, threads), tokens=TOKENS)
 
     def fed(self, step: WholeStep) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""The C++ of the operators under sanitizers, against naive loops: its memory and its threads.
+"""The C++ of the operators against naive loops: under sanitizers, and as a processor of Arm has it.
 
 `tests/native/check.cpp` is the program. It is built apart from the package, in this test.
 """
@@ -15,6 +15,11 @@ CHECK = Path(__file__).parents[3] / "native" / "check.cpp"
 FLAGS = ["-std=c++20", "-O1", "-g", "-pthread", "-Wno-psabi"]
 MEMORY = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 THREADS = ["-fsanitize=thread"]
+AGREED = "all as the naive loops have it\n"
+CROSS = "aarch64-linux-gnu-g++"
+EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
+# Processors with the instructions that a build asks for, and no newer ones.
+ARMS = {"neon-dotprod": "cortex-a76", "neon": "cortex-a53"}
 NO_SHADOW = "unexpected memory mapping"  # where the kernel puts programs at addresses too random
 
 
@@ -82,4 +87,22 @@ def test_the_operators_agree_with_naive_loops_under_sanitizers(
     done = run(program)
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert "all as the naive loops have it\n" == done.stdout
+    assert AGREED == done.stdout
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("variant", build.FLAGS["aarch64"])
+def test_the_operators_for_arm_agree_with_naive_loops_in_an_emulator(
+    tmp_path: Path, variant: str
+) -> None:
+    emulator = next(filter(None, map(shutil.which, EMULATORS)), None)
+    if not shutil.which(CROSS) or not emulator:
+        pytest.skip(f"needs {CROSS} and one of {', '.join(EMULATORS)}")
+    program = tmp_path / "check"
+    chosen = [*build.FLAGS["aarch64"][variant], "-O3", "-static"]
+    assert "" == compiled(CROSS, CHECK, chosen, program)
+
+    command = [emulator, "-cpu", ARMS[variant], str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (0, "", AGREED) == (done.returncode, done.stderr, done.stdout)
