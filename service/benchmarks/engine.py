@@ -4,6 +4,8 @@ Everything is measured in one run on one model with random weights, through the 
 the ways to compute take turns, and what is told are medians. No HTTP: that is `compare`.
 """
 
+from benchmarks.subject import Subject, load  # isort: skip  # before torch
+
 import argparse
 import ctypes
 import random
@@ -23,7 +25,6 @@ import torch
 from benchmarks.engine_report import Figure, write_page
 from benchmarks.random_model import random_model
 from benchmarks.step_profile import profile
-from benchmarks.subject import Subject, load
 from r3mes.engine.native.library import Memory, Operators, operators
 from r3mes.engine.native.packing import BYTES
 

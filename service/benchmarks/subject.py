@@ -1,6 +1,12 @@
-"""An engine in this process, on a model with random weights, as benchmarks measure it."""
+"""An engine in this process, on a model with random weights, as benchmarks measure it.
+
+To be imported before torch, whose threads read once whether to sleep or to spin when idle.
+"""
 
 import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +90,6 @@ def load(
     warm: bool = True,
 ) -> Subject:
     """Without drafts, which random weights flatter; unless `warm`, steps learn as they go."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     torch.set_num_threads(processors())
     settings = EngineSettings(threads=processors(), prompt_lookup=False, runner=runner, kv_dtype=kv)
     loaded = load_model(
