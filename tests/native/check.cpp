@@ -178,6 +178,61 @@ static void check_linears(Team& team) {
         }
 }
 
+// Two weights of one input, and a gated MLP.
+static void check_joined(Team& team, Kind kind, int group, int count) {
+    constexpr int K = 48, INNER = 80, N = 37;
+    Packed gate_up(2 * INNER, K, kind, group, true), other(N, K, kind, group, false);
+    Packed down(N, INNER, kind, group, true);
+    Numbers x = numbers(count * K), wide(count * 2 * INNER), narrow(count * N), got(count * N);
+    Numbers expected[3];
+    for (int row = 0; row < count; row++) {
+        Numbers both = gate_up.times(&x[row * K]), inner(INNER);
+        for (int i = 0; i < INNER; i++) {
+            int at = i / LANES * PANEL + i % LANES;
+            inner[i] = both[at] / (1.f + std::exp(-both[at])) * both[at + LANES];
+        }
+        Numbers parts[] = {both, other.times(&x[row * K]), down.times(inner.data())};
+        for (int i = 0; i < 3; i++)
+            expected[i].insert(expected[i].end(), parts[i].begin(), parts[i].end());
+    }
+    Desk desk(count, gate_up.weight), larger(count, down.weight);
+    Product products[] = {{&gate_up.weight, wide.data()}, {&other.weight, narrow.data()}};
+    r3mes_linears(&team, products, 2, &desk.room, x.data(), count);
+    Numbers inner(count * INNER);
+    larger.room.inner = inner.data();
+    r3mes_gated(&team, &gate_up.weight, &down.weight, GATE_SILU, &larger.room, x.data(), count,
+                got.data());
+    compare("first of two", expected[0], wide, kind == INT8 ? 1e-3f : 1e-5f);
+    compare("second of two", expected[1], narrow, kind == INT8 ? 1e-3f : 1e-5f);
+    // of a gate that is nearly halfway between two steps either may come
+    compare("gated", expected[2], got, kind == INT8 ? 2e-2f : 1e-5f);
+}
+
+static void check_joined(Team& team) {
+    for (int count : {1, ROWS + 1, between(40, 70)}) {
+        check_joined(team, F32, 0, count);
+        check_joined(team, BF16, 0, count);
+        check_joined(team, INT8, LANES, count);
+    }
+}
+
+// Rows that one thread norms, and so many that all do.
+static void check_norms(Team& team) {
+    constexpr int WIDTH = 48;
+    for (int count : {3, 700}) {
+        Numbers x = numbers(count * WIDTH), weight = numbers(WIDTH), got(x.size()), expected(x);
+        Norm norm{weight.data(), 1e-5f};
+        for (int row = 0; row < count; row++) {
+            double squares = 0.;
+            for (int i = 0; i < WIDTH; i++) squares += (double)x[row * WIDTH + i] * x[row * WIDTH + i];
+            for (int i = 0; i < WIDTH; i++)
+                expected[row * WIDTH + i] *= (float)(weight[i] / std::sqrt(squares / WIDTH + 1e-5));
+        }
+        r3mes_normalize(&team, &norm, x.data(), count, WIDTH, got.data());
+        compare("norm", expected, got, 1e-5f);
+    }
+}
+
 // Sequences with shuffled blocks of a cache that holds nothing finite at first.
 struct Sequences {
     std::vector<int32_t> lengths, tables;
@@ -488,6 +543,8 @@ static void check_step(Team& team, Kind kind, float tolerance) {
 int main() {
     Team* team = r3mes_team(THREADS);
     check_linears(*team);
+    check_joined(*team);
+    check_norms(*team);
     check_attentions(*team);
     check_step(*team, F32, 1e-3f);
     check_step(*team, BF16, 1e-3f);

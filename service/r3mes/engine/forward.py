@@ -34,6 +34,9 @@ class Logits(NamedTuple):
         return cls(lines, torch.where(finite, best, NOT_FINITE))
 
 
+Finish = Callable[[Tensor], Logits]  # of the lines that a module made
+
+
 class Forward(Protocol):
     """Owns the weights and the KV cache. `num_blocks` of that may be in block tables.
 
@@ -75,8 +78,8 @@ class Cache(Protocol):
 class StockModule:
     """A module of `transformers` whose attention is `attention.paged_attention`."""
 
-    def __init__(self, module: Any) -> None:
-        self.plain = module
+    def __init__(self, module: Any, finish: Finish = Logits.of) -> None:
+        self.plain, self._finish = module, finish
         self._slices = "logits_to_keep" in inspect.signature(module.forward).parameters
 
     def logits(self, tokens: Tensor, positions: Tensor, step: Step, kept: Tensor | None) -> Logits:
@@ -90,16 +93,23 @@ class StockModule:
             **({"logits_to_keep": kept} if slices else {}),
         )
         whole = output.logits[0]
-        return Logits.of(whole if slices or kept is None else whole[kept])
+        return self._finish(whole if slices or kept is None else whole[kept])
 
 
 class StockForward:
     """Implements `Forward` by a stock module and a step made anew for each call."""
 
     def __init__(
-        self, module: Any, cache: Cache, make_step: MakeStep, *, vocab_size: int, ahead: bool
+        self,
+        module: Any,
+        cache: Cache,
+        make_step: MakeStep,
+        *,
+        vocab_size: int,
+        ahead: bool,
+        finish: Finish = Logits.of,
     ) -> None:
-        self.module, self.cache = StockModule(module), cache
+        self.module, self.cache = StockModule(module, finish), cache
         self.vocab_size, self.ahead = vocab_size, ahead
         self.num_blocks, self.block_size = cache.num_blocks, cache.block_size
         self.device: torch.device = module.device

@@ -43,6 +43,10 @@ class Weight(Structure):
     )
 
 
+class Product(Structure):
+    _fields_ = (("weight", POINTER(Weight)), ("y", c_void_p))
+
+
 class Cache(Structure):
     _fields_ = (
         ("keys", c_void_p),
@@ -149,6 +153,28 @@ SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
         None,
         [c_void_p, POINTER(Weight), POINTER(Room), c_void_p, c_int32, c_void_p],
     ),
+    "r3mes_linears": (
+        None,
+        [c_void_p, POINTER(Product), c_int32, POINTER(Room), c_void_p, c_int32],
+    ),
+    "r3mes_gated": (
+        None,
+        [
+            c_void_p,
+            POINTER(Weight),
+            POINTER(Weight),
+            c_int32,
+            POINTER(Room),
+            c_void_p,
+            c_int32,
+            c_void_p,
+        ],
+    ),
+    "r3mes_normalize": (
+        None,
+        [c_void_p, POINTER(Norm), c_void_p, c_int32, c_int32, c_void_p],
+    ),
+    "r3mes_best": (None, [c_void_p, c_void_p, c_int32, c_int32, c_void_p]),
     "r3mes_attend": (
         None,
         [c_void_p, POINTER(Attention), POINTER(Batch), c_void_p, c_void_p, c_void_p, c_void_p],

@@ -210,23 +210,43 @@ static void quantize(const float* x, int k, int group, int8_t* to, float* scales
     }
 }
 
-// y [count, width] from x through w, shared by the team. `scratch` is this thread's own: [k][32].
-static void linear(Team& team, const Weight& w, const Rows& rows, float* y, int width, int ending,
-                   float* scratch) {
-    if (w.kind == INT8) {
-        int groups = w.groups();
+// A weight, and where its products go.
+struct Product {
+    const Weight* weight;
+    float* y;
+};
+
+// y [count, width] from x through each weight, shared by the team; all have as many inputs, and 8 bits
+// all or none. `scratch` is this thread's own: [k][32].
+static void linears(Team& team, const Product* products, int number, const Rows& rows, int width,
+                    int ending, float* scratch) {
+    const Weight& first = *products->weight;
+    if (first.kind == INT8) {
+        int groups = first.groups();
         team.share(rows.count, 1, [&](int row) {
-            quantize(rows.x + (size_t)row * rows.stride, w.k, w.group,
-                     rows.small + (size_t)row * w.k, rows.scales + (size_t)row * groups);
+            quantize(rows.x + (size_t)row * rows.stride, first.k, first.group,
+                     rows.small + (size_t)row * first.k, rows.scales + (size_t)row * groups);
         });
     }
-    int panels = w.panels(), grain = std::max(1, panels / (team.size * 8));
+    int panels = 0;
+    for (int i = 0; i < number; i++) panels += products[i].weight->panels();
+    int grain = std::max(1, panels / (team.size * 8));
     team.share(panels, grain, [&](int panel) {
+        const Product* it = products;
+        for (; panel >= it->weight->panels(); it++) panel -= it->weight->panels();
+        const Weight& w = *it->weight;
+        int line = width ? width : w.n;
         if (w.kind == F32)
-            one_panel<float>(w, panel, rows, y, width, ending, scratch);
+            one_panel<float>(w, panel, rows, it->y, line, ending, scratch);
         else if (w.kind == BF16)
-            one_panel<uint16_t>(w, panel, rows, y, width, ending, scratch);
+            one_panel<uint16_t>(w, panel, rows, it->y, line, ending, scratch);
         else
-            one_panel<int8_t>(w, panel, rows, y, width, ending, scratch);
+            one_panel<int8_t>(w, panel, rows, it->y, line, ending, scratch);
     });
+}
+
+static void linear(Team& team, const Weight& w, const Rows& rows, float* y, int width, int ending,
+                   float* scratch) {
+    Product only{&w, y};
+    linears(team, &only, 1, rows, width, ending, scratch);
 }

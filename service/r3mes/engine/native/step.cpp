@@ -239,6 +239,8 @@ struct Pass {
     }
 };
 
+constexpr size_t ALONE = 1 << 15;  // numbers that one thread norms sooner than a second wakes
+
 extern "C" {
 
 // Of which sources this is a build: another's structures could not be trusted.
@@ -278,11 +280,50 @@ void r3mes_step(Team* team, const Model* model, const Batch* batch, const Room* 
     });
 }
 
+// From the same x through each of the weights, every y as wide as its weight.
+void r3mes_linears(Team* team, const Product* products, int number, const Room* room, const float* x,
+                   int count) {
+    int k = products->weight->k;
+    team->run([&](int thread) {
+        float* scratch = room->scratch + (size_t)thread * k * PANEL;
+        linears(*team, products, number, {x, count, k, room->small, room->scales}, 0, STORE, scratch);
+    });
+}
+
 void r3mes_linear(Team* team, const Weight* w, const Room* room, const float* x, int count,
                   float* y) {
+    Product only{w, y};
+    r3mes_linears(team, &only, 1, room, x, count);
+}
+
+// A gated MLP; `gate_up` as in a layer, and `gate` its ending.
+void r3mes_gated(Team* team, const Weight* gate_up, const Weight* down, int gate, const Room* room,
+                 const float* x, int count, float* y) {
+    int k = gate_up->k, inner = down->k;
     team->run([&](int thread) {
-        float* scratch = room->scratch + (size_t)thread * w->k * PANEL;
-        linear(*team, *w, {x, count, w->k, room->small, room->scales}, y, w->n, STORE, scratch);
+        float* scratch = room->scratch + (size_t)thread * std::max(k, inner) * PANEL;
+        Rows rows{x, count, k, room->small, room->scales};
+        linear(*team, *gate_up, rows, room->inner, inner, gate, scratch);
+        rows = {room->inner, count, inner, room->small, room->scales};
+        linear(*team, *down, rows, y, down->n, STORE, scratch);
+    });
+}
+
+// RMSNorm of each row; few numbers are not worth waking anybody.
+void r3mes_normalize(Team* team, const Norm* norm, const float* x, int count, int width, float* y) {
+    auto row = [&](int i) { normalize(*norm, x + (size_t)i * width, width, y + (size_t)i * width); };
+    if ((size_t)count * width <= ALONE)
+        for (int i = 0; i < count; i++) row(i);
+    else
+        team->run([&](int) { team->share(count, std::max(1, count / (team->size * 8)), row); });
+}
+
+// The most likely token of each line of logits.
+void r3mes_best(Team* team, const float* lines, int count, int vocabulary, int64_t* best) {
+    team->run([&](int) {
+        team->share(count, 1, [&](int i) {
+            best[i] = most_likely(lines + (size_t)i * vocabulary, vocabulary);
+        });
     });
 }
 
