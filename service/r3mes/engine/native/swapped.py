@@ -187,11 +187,9 @@ class NativeStep:
         self._batch = FlatBatch(rows)
 
     def attend(self, layer: int, heads: Heads) -> Tensor:
-        query, key, value = (
-            it[0].transpose(0, 1).contiguous() for it in (heads.query, heads.key, heads.value)
-        )
-        tokens, count, _ = query.shape
-        out = torch.empty(1, tokens, count, value.shape[-1])
+        parts = (heads.query, heads.key, heads.value)
+        query, key, value = (it.transpose(1, 2).contiguous() for it in parts)
+        out = torch.empty(*query.shape[:-1], value.shape[-1])
         self._found.functions.r3mes_attend(
             self._team.pointer,
             ctypes.byref(self._cache.attention(layer, heads)),
