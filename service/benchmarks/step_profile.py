@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from r3mes.engine.native.library import STORE
 from r3mes.engine.native.whole_step import FlatBatch, WholeStep
 from r3mes.engine.runner import Row
 
@@ -46,9 +47,8 @@ def profile(forward: WholeStep, streams: int) -> dict[str, float]:
 
         def work() -> None:
             for weight in weights:
-                functions.r3mes_linear(
-                    team, ctypes.byref(weight), room, x.data_ptr(), streams, y.data_ptr()
-                )
+                it = ctypes.byref(weight)
+                functions.r3mes_linear(team, it, room, x.data_ptr(), streams, y.data_ptr(), STORE)
 
         return work
 

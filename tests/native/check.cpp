@@ -161,7 +161,7 @@ static void check_linear(Team& team, Kind kind, int group, int n, int k, int cou
     Packed packed(n, k, kind, group, between(0, 1));
     Numbers x = numbers((size_t)count * k), got((size_t)count * n), expected;
     Desk desk(count, packed.weight);
-    r3mes_linear(&team, &packed.weight, &desk.room, x.data(), count, got.data());
+    r3mes_linear(&team, &packed.weight, &desk.room, x.data(), count, got.data(), STORE);
     for (int row = 0; row < count; row++)
         for (float y : packed.times(&x[(size_t)row * k])) expected.push_back(y);
     // a number halfway between two of 127 steps may become either
@@ -177,6 +177,52 @@ static void check_linears(Team& team) {
             check_linear(team, INT8, k, n, k, count);
             check_linear(team, INT8, STRIPE, n, k, count);
         }
+}
+
+// A gated MLP: two products, the first of which ends in gates.
+static void check_gated(Team& team, Kind kind, int group, int count) {
+    constexpr int K = 48, INNER = 80, N = 37;
+    Packed gate_up(2 * INNER, K, kind, group, true), down(N, INNER, kind, group, false);
+    Numbers x = numbers(count * K), inner(count * INNER), got(count * N), expected;
+    for (int row = 0; row < count; row++) {
+        Numbers both = gate_up.times(&x[row * K]), middle(INNER);
+        for (int i = 0; i < INNER; i++) {
+            int at = i / STRIPE * PANEL + i % STRIPE;
+            middle[i] = both[at] / (1.f + std::exp(-both[at])) * both[at + STRIPE];
+        }
+        Numbers part = down.times(middle.data());
+        expected.insert(expected.end(), part.begin(), part.end());
+    }
+    Desk wide(count, gate_up.weight), narrow(count, down.weight);
+    r3mes_linear(&team, &gate_up.weight, &wide.room, x.data(), count, inner.data(), GATE_SILU);
+    r3mes_linear(&team, &down.weight, &narrow.room, inner.data(), count, got.data(), STORE);
+    // of a gate that is nearly halfway between two steps either may come
+    compare("gated", expected, got, kind == INT8 ? 2e-2f : 1e-5f);
+}
+
+static void check_gated(Team& team) {
+    for (int count : {1, ROWS + 1, between(40, 70)}) {
+        check_gated(team, F32, 0, count);
+        check_gated(team, BF16, 0, count);
+        check_gated(team, INT8, STRIPE, count);
+    }
+}
+
+// Rows that one thread norms, and so many that all do.
+static void check_norms(Team& team) {
+    constexpr int WIDTH = 48;
+    for (int count : {3, 700}) {
+        Numbers x = numbers(count * WIDTH), weight = numbers(WIDTH), got(x.size()), expected(x);
+        Norm norm{weight.data(), 1e-5f, WIDTH};
+        for (int row = 0; row < count; row++) {
+            double squares = 0.;
+            for (int i = 0; i < WIDTH; i++) squares += (double)x[row * WIDTH + i] * x[row * WIDTH + i];
+            for (int i = 0; i < WIDTH; i++)
+                expected[row * WIDTH + i] *= (float)(weight[i] / std::sqrt(squares / WIDTH + 1e-5));
+        }
+        r3mes_normalize(&team, &norm, x.data(), count, got.data());
+        compare("norm", expected, got, 1e-5f);
+    }
 }
 
 // Sequences with shuffled blocks of a cache that holds nothing finite at first.
@@ -490,6 +536,8 @@ static void check_step(Team& team, Kind kind, float tolerance) {
 int main() {
     Team* team = r3mes_team(THREADS);
     check_linears(*team);
+    check_gated(*team);
+    check_norms(*team);
     check_attentions(*team);
     check_step(*team, F32, 1e-3f);
     check_step(*team, BF16, 1e-3f);

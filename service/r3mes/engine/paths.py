@@ -22,11 +22,12 @@ from r3mes.engine.messages import Compute
 from r3mes.engine.model_runner import ModelRunner
 from r3mes.engine.native.cache import NativeCache, refusal, stored
 from r3mes.engine.native.families import FAMILIES, Builder, family_of
+from r3mes.engine.native.formulas import asked_together
 from r3mes.engine.native.library import BF16, F32, INT8, Absent, Operators, Team, operators
-from r3mes.engine.native.swapped import Linears, NativeStep
+from r3mes.engine.native.swapped import NativeStep, Swaps
 from r3mes.engine.native.whole_step import WholeStep
 from r3mes.engine.pool_size import LayerShape, Pool
-from r3mes.engine.probe import LENGTHS, Exactness, Probe, Survey, probe_pool
+from r3mes.engine.probe import LENGTHS, Exactness, Probe, Survey, probe_pool, survey
 from r3mes.engine.step import PagedStep
 from r3mes.errors import StartError, first_line
 from r3mes.settings import EngineSettings, ModelSettings
@@ -230,8 +231,8 @@ def operators_path(
     found: Operators, it: Module, model: ModelSettings, engine: EngineSettings, *, why: str
 ) -> Path:
     team = Team(found, engine.threads or usable_cores())
-    linears = Linears(found, team, wish=model.weights)
-    linears.swap(it.module)
+    swaps = Swaps(found, team, wish=model.weights)
+    swaps.swap(it.module, asked_together(it.module, lambda: survey(it.module)))
     shapes = _kept(it, engine)
 
     def forward(pool: Pool) -> Forward:
@@ -244,7 +245,7 @@ def operators_path(
             ahead=False,
         )
 
-    return _native("operators", found, linears.kinds, shapes, model, forward, why=why)
+    return _native("operators", found, swaps.kinds, shapes, model, forward, why=why)
 
 
 def _native(

@@ -17,7 +17,7 @@ from r3mes.engine.messages import Compute, SamplingParams
 from r3mes.engine.native import build, library
 from r3mes.engine.native.families import FAMILIES
 from r3mes.engine.native.library import Operators, operators
-from r3mes.engine.native.swapped import Linears
+from r3mes.engine.native.swapped import Swaps
 from r3mes.engine.probe import Probe
 from r3mes.engine.runner import Batch, Row, Sample
 from r3mes.errors import StartError
@@ -257,10 +257,10 @@ def test_a_model_with_experts_is_answered_through_the_operators(folders: dict[st
 def test_operators_that_cannot_be_put_in_leave_torch_to_serve(
     folders: dict[str, Path], built: Operators, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Linears, module: torch.nn.Module) -> None:
+    def broken(self: Swaps, *given: object) -> None:
         raise AttributeError("a module of another make")
 
-    monkeypatch.setattr(Linears, "swap", broken)
+    monkeypatch.setattr(Swaps, "swap", broken)
     loaded = load(folders["phi3"])
 
     assert "torch" == loaded.info.compute.path

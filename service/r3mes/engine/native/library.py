@@ -16,7 +16,7 @@ from typing import Any
 from r3mes.engine.native import build
 
 F32, BF16, INT8 = 0, 1, 2
-GATE_SILU, GATE_GELU = 2, 3
+STORE, GATE_SILU, GATE_GELU = 0, 2, 3
 STRIPE, PANEL = 16, 32
 WIDEST_HEAD = 512
 AGAIN = "install the package again"
@@ -142,8 +142,9 @@ SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
     "r3mes_step": (None, [c_void_p, POINTER(Model), POINTER(Batch), POINTER(Room)]),
     "r3mes_linear": (
         None,
-        [c_void_p, POINTER(Weight), POINTER(Room), c_void_p, c_int32, c_void_p],
+        [c_void_p, POINTER(Weight), POINTER(Room), c_void_p, c_int32, c_void_p, c_int32],
     ),
+    "r3mes_normalize": (None, [c_void_p, POINTER(Norm), c_void_p, c_int32, c_void_p]),
     "r3mes_attend": (
         None,
         [c_void_p, POINTER(Attention), POINTER(Batch), c_void_p, c_void_p, c_void_p, c_void_p],

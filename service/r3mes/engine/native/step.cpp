@@ -215,12 +215,25 @@ void r3mes_step(Team* team, const Model* model, const Batch* batch, const Room* 
     });
 }
 
-void r3mes_linear(Team* team, const Weight* w, const Room* room, const float* x, int count,
-                  float* y) {
+// `y` is as wide as the weight, or half as wide where gates end it.
+void r3mes_linear(Team* team, const Weight* w, const Room* room, const float* x, int count, float* y,
+                  int ending) {
+    int width = ending >= GATE_SILU ? w->n / 2 : w->n;
     team->run([&](int thread) {
         float* scratch = room->scratch + (size_t)thread * w->k * PANEL;
-        Product{*w, x, count, w->k, y, w->n, STORE, room->small, room->scales, scratch}.run(*team);
+        Product{*w, x, count, w->k, y, width, ending, room->small, room->scales, scratch}.run(*team);
     });
+}
+
+// RMSNorm of each row; few numbers are not worth waking anybody.
+void r3mes_normalize(Team* team, const Norm* norm, const float* x, int count, float* y) {
+    auto row = [&](int i) {
+        normalize(*norm, x + (size_t)i * norm->width, y + (size_t)i * norm->width);
+    };
+    if (count * norm->width < 1 << 15)
+        for (int i = 0; i < count; i++) row(i);
+    else
+        team->run([&](int) { team->share(count, row); });
 }
 
 // q [T][query heads][width], k and v [T][heads][width] of the new tokens, out like q.

@@ -10,9 +10,20 @@ import ctypes
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from r3mes.engine.native.library import BF16, F32, INT8, PANEL, STRIPE, Arena, Operators, Room, Team
+from r3mes.engine.native.library import (
+    BF16,
+    F32,
+    INT8,
+    PANEL,
+    STORE,
+    STRIPE,
+    Arena,
+    Operators,
+    Room,
+    Team,
+)
 from r3mes.engine.native.packing import (
     Packed,
     group_of,
@@ -22,7 +33,6 @@ from r3mes.engine.native.packing import (
     pack,
     packable,
 )
-from r3mes.engine.native.swapped import Linears
 
 COUNTS = (1, 2, 3, 4, 5, 11, 12, 13, 24, 25, 36, 37, 64, 100)
 SHAPES = ((1, 64), (33, 16), (70, 576), (96, 64))  # outputs and inputs
@@ -58,6 +68,7 @@ def multiply(found: Operators, team: Team, packed: Packed, x: Tensor) -> Tensor:
         x.data_ptr(),
         count,
         out.data_ptr(),
+        STORE,
     )
     assert [7.0] * PANEL == out[count * n :].tolist()
     return out[: count * n].view(count, n)
@@ -233,57 +244,6 @@ def test_sixteen_bits_are_the_nearest_and_of_two_the_even_one(found: Operators, 
 
     expected = weight.bfloat16().float()[:, 0].tolist()
     assert expected == multiply(found, team, packed, torch.ones(1, 1))[0].tolist()
-
-
-class Two(nn.Module):
-    """Linears of different widths, with and without a bias, and one that is not swapped."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(64, 33), nn.Linear(33, 70, bias=False)
-        self.norm = nn.LayerNorm(70)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.second(self.first(x)))  # type: ignore[no-any-return]
-
-
-@torch.inference_mode()
-def test_swapped_linears_compute_what_the_module_did(found: Operators, team: Team) -> None:
-    module, x = Two(), numbers(2, 7, 64)
-    module.first.weight.copy_(module.first.weight.bfloat16())
-    expected = module(x)
-    linears = Linears(found, team, wish="auto")
-
-    linears.swap(module)
-
-    assert {F32, BF16} == linears.kinds
-    assert difference(expected, module(x)) < ROUNDING
-    assert 0 == module.first.weight.numel() == module.second.weight.numel()
-    assert 70 == module.norm.weight.numel()
-
-
-@torch.inference_mode()
-def test_a_linear_whose_inputs_do_not_fit_eight_bits_stays(found: Operators, team: Team) -> None:
-    module = Two()
-    linears = Linears(found, team, wish="int8")
-
-    linears.swap(module)
-
-    assert {INT8} == linears.kinds
-    assert (0, 33 * 70) == (module.first.weight.numel(), module.second.weight.numel())
-    assert (3, 70) == module(numbers(3, 64)).shape
-
-
-@torch.inference_mode()
-def test_swapped_linears_take_more_rows_than_they_had_before(found: Operators, team: Team) -> None:
-    module, weight = nn.Sequential(nn.Linear(64, 32)), numbers(32, 64)
-    module[0].weight, bias = nn.Parameter(weight), module[0].bias
-    Linears(found, team, wish="int8").swap(module)
-    packed = pack(Arena(), weight, kind=INT8, bias=bias)
-
-    for count in (1, 50, 3, 200):
-        x = numbers(count, 64)
-        assert multiply(found, team, packed, x).tolist() == module(x).tolist()
 
 
 def test_sixteen_rows_of_gates_and_of_ups_take_turns() -> None:
