@@ -67,21 +67,26 @@ static void turn(float* x, int rotary, const float* cosine, const float* sine) {
 // The first of the largest; -1 where one is NaN or the largest is infinite.
 static int64_t most_likely(const float* line, int count) {
     Floats high = splat(-INFINITY);
-    Ints odd = {};
-    int whole = count / LANES * LANES;
-    for (int i = 0; i < whole; i += LANES) {
+    Ints at = {}, place = {}, odd = {};
+    for (int l = 0; l < LANES; l++) place[l] = l;
+    int i = 0;
+    for (; i + LANES <= count; i += LANES, place += LANES) {
         Floats v = load(line + i);
+        at = v > high ? place : at;
         high = greater(v, high);
         odd |= v != v;
     }
-    float most = largest(high);
-    bool broken = false;
-    for (int l = 0; l < LANES; l++) broken |= odd[l] != 0;
-    for (int i = whole; i < count; i++) {
-        most = std::max(most, line[i]);
-        broken |= std::isnan(line[i]);
+    float most = -INFINITY;
+    int64_t best = -1, any = 0;
+    for (int l = 0; l < LANES; l++) {
+        any |= odd[l];
+        if (high[l] > most || (high[l] == most && at[l] < best)) most = high[l], best = at[l];
     }
-    return broken || std::isinf(most) ? -1 : std::find(line, line + count, most) - line;
+    for (; i < count; i++) {
+        any |= line[i] != line[i];
+        if (line[i] > most) most = line[i], best = i;
+    }
+    return any || std::isinf(most) ? -1 : best;
 }
 
 // Tokens of a sequence that are answered together: as many as rows have room for all heads of a group.
