@@ -144,14 +144,12 @@ struct Packed {
 
 // As large as a call needs it and not one number larger, so that a sanitizer sees what is beyond.
 struct Desk {
-    Numbers scratch, scales;
+    Numbers scales;
     std::vector<int8_t> small;
     Room room{};
 
     Desk(int count, const Weight& w)
-        : scratch((size_t)THREADS * w.k * PANEL), scales((size_t)count * w.groups()),
-          small((size_t)count * w.k) {
-        room.scratch = scratch.data();
+        : scales((size_t)count * w.groups()), small((size_t)count * w.k) {
         room.scales = scales.data();
         room.small = small.data();
     }
@@ -264,7 +262,7 @@ struct Fed {
             begins.push_back((int32_t)positions.size());
         }
         int count = (int)positions.size(), sequences = (int)from.size();
-        batch = {tokens.data(), positions.data(), begins.data(), all.tables.data(), wanted.data(),
+        batch = {positions.data(), begins.data(), all.tables.data(), wanted.data(),
                  count,         sequences,        all.width,     count,             nullptr,
                  nullptr};
     }
@@ -380,8 +378,7 @@ struct Made {
         weights.reserve(9);  // what they point to must not move
         for (int i = 0; i < 2; i++) layers.push_back(layer(all, i));
         Packed& head = pack(VOCABULARY, HIDDEN);
-        model = {layers.data(), embedding.data(), head.weight, norm(HIDDEN), 2, HIDDEN, F32,
-                 GATE_SILU, 1.5f, 1.f, 20.f};
+        model = {layers.data(), head.weight, norm(HIDDEN), 2, HIDDEN, GATE_SILU, 1.f, 20.f};
     }
 
     Packed& pack(int n, int k) {
@@ -474,7 +471,7 @@ struct Made {
         Numbers hidden((size_t)count * HIDDEN), logits;
         for (int t = 0; t < count; t++)
             for (int i = 0; i < HIDDEN; i++)
-                hidden[t * HIDDEN + i] = embedding[ids[t] * HIDDEN + i] * 1.5f;
+                hidden[t * HIDDEN + i] = embedding[ids[t] * HIDDEN + i];
         for (int i = 0; i < 2; i++) naive_layer(i, hidden, count);
         for (int t = 0; t < count; t++) {
             naive_norm(&hidden[t * HIDDEN], HIDDEN, norms.data());
@@ -488,16 +485,18 @@ struct Made {
 // Buffers of exactly the size that `whole_step.py` gives them.
 struct Buffers {
     static constexpr int STRIDE = Made::INNER + STRIPE;
-    Numbers hidden, normed, qkv, attended, inner, scratch, scales;
+    Numbers hidden, normed, qkv, attended, inner, scales;
     std::vector<int8_t> small;
     Room room;
 
-    explicit Buffers(int tokens)
-        : hidden(tokens * STRIDE), normed(hidden), qkv(tokens * Made::QKV), attended(hidden),
-          inner(hidden), scratch(THREADS * STRIDE * PANEL), scales(hidden),
-          small(tokens * STRIDE) {
-        room = {hidden.data(),  normed.data(), qkv.data(),   attended.data(), inner.data(),
-                scratch.data(), scales.data(), small.data(), STRIDE};
+    Buffers(const Numbers& embedding, const std::vector<int32_t>& tokens)
+        : hidden(tokens.size() * STRIDE), normed(hidden), qkv(tokens.size() * Made::QKV),
+          attended(hidden), inner(hidden), scales(hidden), small(hidden.size()) {
+        for (size_t t = 0; t < tokens.size(); t++)
+            std::copy_n(embedding.begin() + tokens[t] * Made::HIDDEN, Made::HIDDEN,
+                        hidden.begin() + t * STRIDE);
+        room = {hidden.data(), normed.data(), qkv.data(),   attended.data(),
+                inner.data(),  scales.data(), small.data(), STRIDE};
     }
 };
 
@@ -509,7 +508,7 @@ static void check_step(Team& team, Kind kind, float tolerance) {
     std::vector<int> from = {0, 0}, to = {between(1, 19), between(1, 59)};
     for (int turn = 0; turn < 2; turn++) {
         Fed fed(all, from, to, ids);
-        Buffers buffers(fed.batch.count);
+        Buffers buffers(made.embedding, fed.tokens);
         Numbers got((size_t)fed.batch.count * Made::VOCABULARY), expected;
         std::vector<int64_t> best(fed.batch.count);
         fed.batch.logits = got.data();

@@ -18,7 +18,7 @@ def install_keys(app: FastAPI, settings: Settings) -> None:
     app.state.keys = load_keys(settings)
 
 
-def caller(request: Request) -> Caller:
+async def caller(request: Request) -> Caller:
     """The dependency. Raises InvalidKey for a stranger, except on the few open routes."""
     exchange = exchange_of(request.scope)
     if exchange.rehearsal or getattr(request.scope.get("route"), "path", None) in OPEN_PATHS:

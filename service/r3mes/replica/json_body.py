@@ -22,7 +22,7 @@ class JsonRoute(APIRoute):
         reads_body = self.body_field is not None
 
         async def handler(request: Request) -> Response:
-            caller(request)
+            await caller(request)
             if reads_body:
                 check_content_type(request)
                 # FastAPI asks the request for its JSON and takes what is already there.

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from r3mes.engine.attention import Heads
 from r3mes.engine.native.library import (
-    BF16,
-    F32,
     GATE_GELU,
     GATE_SILU,
     STRIPE,
@@ -103,18 +101,16 @@ class Builder:
             emptied.weight = nn.Parameter(torch.empty(0), requires_grad=False)
         model = Model(
             layers=layers,
-            embedding=embedding.data_ptr(),
-            embedding_kind=BF16 if embedding.dtype == torch.bfloat16 else F32,
             head=head,
             last=self._norm(base.norm, scale=1.0 / getattr(config, "logits_scaling", 1.0)),
             count=len(base.layers),
             hidden=config.hidden_size,
             gate=GATES[getattr(config, "hidden_act", None) or config.hidden_activation],
-            embedding_scale=_embedding_scale(base, config),
             residual_scale=getattr(config, "residual_multiplier", 1.0),
             logits_cap=getattr(config, "final_logit_softcapping", None) or 0.0,
         )
-        return Structure(model, layers, heads, self._kept)
+        scale = _embedding_scale(base, config)
+        return Structure(model, layers, heads, embedding, scale, self._kept)
 
     def _fill(self, layer: Layer, block: Any) -> None:
         attention, mlp, family = block.self_attn, block.mlp, self._family
@@ -161,9 +157,7 @@ class Builder:
     def _embedding(self, weight: Tensor) -> Tensor:
         held = weight.detach()
         held = held.bfloat16() if is_bfloat16(held) else held.float()
-        held = held.contiguous()
-        self._kept.append(held)
-        return held
+        return held.contiguous()
 
     def _tables(self, base: Any, positions: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines of every position, as the module itself makes them."""

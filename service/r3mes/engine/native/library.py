@@ -93,14 +93,11 @@ class Layer(Structure):
 class Model(Structure):
     _fields_ = (
         ("layers", POINTER(Layer)),
-        ("embedding", c_void_p),
         ("head", Weight),
         ("last", Norm),
         ("count", c_int32),
         ("hidden", c_int32),
-        ("embedding_kind", c_int32),
         ("gate", c_int32),
-        ("embedding_scale", c_float),
         ("residual_scale", c_float),
         ("logits_cap", c_float),
     )
@@ -108,7 +105,6 @@ class Model(Structure):
 
 class Batch(Structure):
     _fields_ = (
-        ("tokens", c_void_p),
         ("positions", c_void_p),
         ("begins", c_void_p),
         ("tables", c_void_p),
@@ -129,7 +125,6 @@ class Room(Structure):
         ("qkv", c_void_p),
         ("attended", c_void_p),
         ("inner", c_void_p),
-        ("scratch", c_void_p),
         ("scales", c_void_p),
         ("small", c_void_p),
         ("stride", c_int32),

@@ -91,16 +91,7 @@ static void quantize(const float* x, int k, int group, int8_t* to, float* scales
     }
 }
 
-static inline void widen(const uint16_t* line, float* to) {
-    for (int at = 0; at < STRIPE; at += LANES) {
-        Pair weights = load_pair(line, at);
-        store(to + at, weights.first);
-        store(to + STRIPE + at, weights.second);
-    }
-}
-
-constexpr int WIDE = 3 * ROWS;  // from so many rows on a 16-bit panel is widened once, not each time
-constexpr int EARLY = 4;        // from so many rows on the next panel is asked for ahead
+constexpr int EARLY = 4;  // from so many rows on the next panel is asked for ahead
 
 // y [count][width] from x [count][stride], as many numbers of each row as the weight has.
 struct Product {
@@ -109,9 +100,8 @@ struct Product {
     int count, stride;
     float* y;
     int width, ending;
-    int8_t* small;   // 8 bits: [count][k] as quantized here
-    float* scales;   // 8 bits: [count][groups]
-    float* scratch;  // [k][32], of this thread alone
+    int8_t* small;  // 8 bits: [count][k] as quantized here
+    float* scales;  // 8 bits: [count][groups]
 
     // Shared by the team.
     void run(Team& team) const {
@@ -137,17 +127,7 @@ struct Product {
         Ahead next{(const char*)data, 0};
         if (panel + 1 < w.panels() && count >= EARLY)
             next = {(const char*)(data + size), PANEL * (sizeof(T) == 1 ? 4 : (int)sizeof(T))};
-        if (sizeof(T) == 2 && count >= WIDE) {
-            for (size_t i = 0; i < size; i += PANEL) widen((const uint16_t*)data + i, scratch + i);
-            all_rows(panel, scratch, next);
-        } else {
-            all_rows(panel, data, next);
-        }
-    }
-
-    // Rows are cut into blocks of nearly equal size, as few as registers allow.
-    template <typename T>
-    void all_rows(int panel, const T* data, Ahead next) const {
+        // Rows are cut into blocks of nearly equal size, as few as registers allow.
         int parts = (count + ROWS - 1) / ROWS, lines = sizeof(T) == 1 ? w.k / 4 : w.k;
         next.step /= parts;
         for (int part = 0, row = 0; part < parts; part++) {

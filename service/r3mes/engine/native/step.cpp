@@ -23,24 +23,23 @@ struct Layer {
 
 struct Model {
     const Layer* layers;
-    const void* embedding;  // [vocabulary][hidden], float32 or bfloat16
     Weight head;
     Norm last;
-    int32_t count, hidden, embedding_kind, gate;
-    float embedding_scale, residual_scale, logits_cap;
+    int32_t count, hidden, gate;
+    float residual_scale, logits_cap;
 };
 
 // The flat batch. `tables` has a row of `table_width` block numbers for each sequence.
 struct Batch {
-    const int32_t *tokens, *positions, *begins, *tables, *wanted;
+    const int32_t *positions, *begins, *tables, *wanted;
     int32_t count, sequences, table_width, wanted_count;
     float* logits;  // [wanted_count][vocabulary]
     int64_t* best;  // [wanted_count]: the most likely token, or -1 where a logit is NaN
 };
 
-// Room for the activations of as many tokens as a batch may have.
+// Room for the activations of as many tokens as a batch may have; `hidden` comes with their embeddings.
 struct Room {
-    float *hidden, *normed, *qkv, *attended, *inner, *scratch, *scales;
+    float *hidden, *normed, *qkv, *attended, *inner, *scales;
     int8_t* small;
     int32_t stride;  // of the widest row, for all but `qkv` and the logits
 };
@@ -114,15 +113,8 @@ struct Pass {
     const Batch& batch;
     const Room& room;
     const std::vector<Tile>& tiles;
-    float* scratch;
 
     void run() {
-        team.share(batch.count, [&](int t) {
-            if (model.embedding_kind == BF16)
-                embed((const uint16_t*)model.embedding, t);
-            else
-                embed((const float*)model.embedding, t);
-        });
         for (int i = 0; i < model.count; i++) layer(model.layers[i]);
         team.share(batch.wanted_count, [&](int i) {
             normalize(model.last, hidden(batch.wanted[i]), room.normed + (size_t)i * room.stride);
@@ -175,14 +167,7 @@ struct Pass {
     }
 
     void multiply(const Weight& w, const float* x, int count, float* y, int width, int ending) {
-        Product{w, x, count, room.stride, y, width, ending, room.small, room.scales, scratch}.run(team);
-    }
-
-    template <typename T>
-    void embed(const T* table, int t) {
-        const T* from = table + (size_t)batch.tokens[t] * model.hidden;
-        for (int i = 0; i < model.hidden; i += LANES)
-            store(hidden(t) + i, load(from + i) * model.embedding_scale);
+        Product{w, x, count, room.stride, y, width, ending, room.small, room.scales}.run(team);
     }
 
     // Norms and turns one token's queries and keys, and puts its key and value into the cache.
@@ -214,20 +199,15 @@ void r3mes_disband(Team* team) { delete team; }
 
 void r3mes_step(Team* team, const Model* model, const Batch* batch, const Room* room) {
     std::vector<Tile> tiles = tiles_of(*batch, model->layers->attention);
-    team->run([&](int thread) {
-        float* scratch = room->scratch + (size_t)thread * room->stride * PANEL;
-        Pass{*team, *model, *batch, *room, tiles, scratch}.run();
-    });
+    team->run([&](int) { Pass{*team, *model, *batch, *room, tiles}.run(); });
 }
 
 // `y` is as wide as the weight, or half as wide where gates end it.
 void r3mes_linear(Team* team, const Weight* w, const Room* room, const float* x, int count, float* y,
                   int ending) {
     int width = ending >= GATE_SILU ? w->n / 2 : w->n;
-    team->run([&](int thread) {
-        float* scratch = room->scratch + (size_t)thread * w->k * PANEL;
-        Product{*w, x, count, w->k, y, width, ending, room->small, room->scales, scratch}.run(*team);
-    });
+    Product product{*w, x, count, w->k, y, width, ending, room->small, room->scales};
+    team->run([&](int) { product.run(*team); });
 }
 
 // RMSNorm of each row; few numbers are not worth waking anybody.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from r3mes.engine.attention import Heads
 from r3mes.engine.native.cache import NativeCache
 from r3mes.engine.native.formulas import Gated, Rms, gated, rms_norm
-from r3mes.engine.native.library import INT8, PANEL, STORE, Arena, Norm, Operators, Room, Team
+from r3mes.engine.native.library import INT8, STORE, Arena, Norm, Operators, Room, Team
 from r3mes.engine.native.packing import in_turn, kind_of, pack, packable
 from r3mes.engine.native.whole_step import FlatBatch
 from r3mes.engine.runner import Row
@@ -80,7 +80,8 @@ class Swaps:
         biases = [
             it.weight.new_zeros(it.out_features) if it.bias is None else it.bias for it in group
         ]
-        compute = self._product(torch.cat([it.weight.detach() for it in group]), torch.cat(biases))
+        weight = torch.cat([it.weight.data for it in group])
+        compute = self._product(weight, torch.cat(biases))
         share = Shared(compute, [it.out_features for it in group])
         for place, it in enumerate(group):
             _replace(it, share.forward(place) if len(group) > 1 else compute)
@@ -92,7 +93,6 @@ class Swaps:
         self._kept.append(packed)
         self.kinds.add(kind)
         width = n if ending == STORE else n // 2
-        self._hold("scratch", self._team.threads * k * PANEL, torch.float32)
         run, team = self._run.r3mes_linear, self._team.pointer
         structure, room = ctypes.byref(packed.weight), ctypes.byref(self._room)
 

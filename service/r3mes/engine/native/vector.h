@@ -24,7 +24,6 @@ constexpr int LANES = 4, ROWS = 3;
 
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
-typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
 typedef int8_t Bytes __attribute__((vector_size(LANES)));
 
 template <typename V, typename T>
@@ -43,12 +42,6 @@ static inline Ints splat(int32_t x) { return Ints{} + x; }
 static inline Floats splat(float x) { return x - Floats{}; }  // not +: that would change -0
 static inline Floats load(const float* from) { return load<Floats>(from); }
 
-// bfloat16 is the upper half of a float32.
-static inline Floats load(const uint16_t* from) {
-    Ints wide = __builtin_convertvector(load<Halves>(from), Ints) << 16;
-    return load<Floats>(&wide);
-}
-
 // Of an input's 32 weights those from `at` on of the first sixteen, and of the second.
 struct Pair {
     Floats first, second;
@@ -58,7 +51,7 @@ static inline Pair load_pair(const float* line, int at) {
     return {load(line + at), load(line + STRIPE + at)};
 }
 
-// Two bfloat16 share a lane.
+// bfloat16 is the upper half of a float32; two share a lane.
 static inline Pair load_pair(const uint16_t* line, int at) {
     Ints both = load<Ints>(line + 2 * at);
     return {(Floats)(both << 16), (Floats)(both & -65536)};

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from r3mes.engine.attention import Heads
 from r3mes.engine.forward import Logits
 from r3mes.engine.native.cache import NativeCache
-from r3mes.engine.native.library import PANEL, STRIPE, Batch, Layer, Model, Operators, Room, Team
+from r3mes.engine.native.library import STRIPE, Batch, Layer, Model, Operators, Room, Team
 from r3mes.engine.runner import Row
 
 
@@ -25,6 +26,8 @@ class Structure:
     model: Model
     layers: "ctypes.Array[Layer]"
     heads: Mapping[int, Heads]
+    embedding: Tensor  # [vocabulary, hidden], times `embedding_scale`
+    embedding_scale: float
     kept: list[object]
 
     @property
@@ -53,7 +56,7 @@ class WholeStep:
         self._structure, self._cache = structure, cache
         self._found, self._team = found, team
         self._room, self._tokens = Room(), 0
-        self._buffers: list[Tensor] = []
+        self._buffers: dict[str, Tensor] = {}
         self._make_room(tokens)
         self._logits = torch.empty(0, self.vocab_size)
         for index, heads in structure.heads.items():
@@ -66,6 +69,7 @@ class WholeStep:
             self._make_room(len(flat.tokens))
         if len(keep) > len(self._logits):
             self._logits = torch.empty(len(keep), self.vocab_size)
+        self._embed(flat.tokens)
         wanted = np.asarray(keep, np.int32)
         batch = flat.structure
         batch.wanted, batch.wanted_count = wanted.ctypes.data, len(wanted)
@@ -80,25 +84,32 @@ class WholeStep:
         )
         return Logits(self._logits[: len(keep)], best)
 
+    def _embed(self, tokens: NDArray[np.int32]) -> None:
+        it = self._structure
+        hidden = self._buffers["hidden"].view(-1, self._room.stride)
+        rows = it.embedding.index_select(0, torch.from_numpy(tokens))
+        place = hidden[: len(tokens), : it.model.hidden].copy_(rows)
+        if it.embedding_scale != 1.0:
+            place *= it.embedding_scale
+
     def clean(self, blocks: Sequence[int]) -> None:
         """Nothing to do: what lies past a sequence's last token is never used."""
 
     def _make_room(self, tokens: int) -> None:
         """Rows are a cache line longer than a power of two: lines of several rows then lie apart
         in the processor's cache."""
-        it, threads = self._structure, self._team.threads
+        it = self._structure
         stride = -(-it.widest // STRIPE) * STRIPE + STRIPE
         floats = {
             **dict.fromkeys(("hidden", "normed", "attended", "inner"), tokens * stride),
             "qkv": tokens * it.qkv,
-            "scratch": threads * stride * PANEL,
             "scales": tokens * stride,
         }
         buffers = {name: torch.empty(count) for name, count in floats.items()}
         buffers["small"] = torch.empty(tokens * stride, dtype=torch.int8)
         places = {name: buffer.data_ptr() for name, buffer in buffers.items()}
         self._room = Room(stride=stride, **places)
-        self._buffers, self._tokens = list(buffers.values()), tokens
+        self._buffers, self._tokens = buffers, tokens
 
 
 class FlatBatch:
@@ -118,7 +129,6 @@ class FlatBatch:
         for line, row in zip(self.tables, rows, strict=True):
             line[: len(row.blocks)] = row.blocks
         self.structure = Batch(
-            tokens=self.tokens.ctypes.data,
             positions=self.positions.ctypes.data,
             begins=self.begins.ctypes.data,
             tables=self.tables.ctypes.data,

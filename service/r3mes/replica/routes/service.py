@@ -54,7 +54,7 @@ def check_name(name: str, *, info: ModelInfo, settings: Settings) -> None:
         raise ModelNotFound(message, param="model")
 
 
-def service(request: Request) -> Service:
+async def service(request: Request) -> Service:
     """Raises ModelLoading, ShuttingDown or Overloaded when no work can be taken."""
     state, exchange = request.app.state, exchange_of(request.scope)
     engine: EngineClient = state.engine

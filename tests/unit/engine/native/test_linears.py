@@ -56,9 +56,8 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 def multiply(found: Operators, team: Team, packed: Packed, x: Tensor) -> Tensor:
     """The product, after a look at what lies behind it: that is somebody else's memory."""
     count, k = x.shape
-    scratch = torch.empty(team.threads * k * PANEL)
     small, scales = torch.empty(count * k, dtype=torch.int8), torch.empty(count * k)
-    room = Room(scratch=scratch.data_ptr(), small=small.data_ptr(), scales=scales.data_ptr())
+    room = Room(small=small.data_ptr(), scales=scales.data_ptr())
     n = packed.weight.n
     out = torch.full((count * n + PANEL,), 7.0)
     found.functions.r3mes_linear(
