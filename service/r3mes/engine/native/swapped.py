@@ -77,7 +77,7 @@ class Swaps:
         """As one whose outputs are those of all, one after the other."""
         if not group:
             return
-        biases = [
+        biases: list[Tensor] = [
             it.weight.new_zeros(it.out_features) if it.bias is None else it.bias for it in group
         ]
         weight = torch.cat([it.weight.data for it in group])
