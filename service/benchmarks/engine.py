@@ -5,12 +5,11 @@ and what is told are medians. No HTTP: that is `compare`.
 """
 
 import argparse
-import multiprocessing
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from benchmarks.apart import apart
 from benchmarks.engine_report import Figure, write_page
 from benchmarks.progress import Bar
 
@@ -46,8 +45,7 @@ def parts(number: int) -> Sequence[str]:
 
 
 def take(rounds: int, bar: Bar, *, page: Path) -> None:
-    """In a process of its own, so that nothing of it is left here."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with apart() as pool:
         found = []
         for number in range(rounds):
             figures: dict[str, Figure] = {}

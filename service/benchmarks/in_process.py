@@ -1,11 +1,10 @@
 """The engine without HTTP: the same requests that servers get, at as many streams."""
 
-import multiprocessing
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from benchmarks.apart import apart
 from r3mes.bench.caller import Outcome
 
 LOAD_S = 10  # about what it takes until the engine is warm
@@ -13,8 +12,7 @@ Wanted = tuple[list[int], int]  # ids of the prompt, and tokens of the answer
 
 
 def answer(model: Path, requests: Sequence[Wanted], *, streams: int) -> list[Outcome]:
-    """In a process of its own, so that nothing of it is left here."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with apart() as pool:
         return pool.submit(run, model, list(requests), streams).result()
 
 
