@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from benchmarks.stage import Stage
 from r3mes.bench.caller import Caller, Outcome
 from r3mes.bench.figures import Figures, summarize
 from r3mes.bench.load import keep_busy
+from r3mes.errors import R3mesError
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "servers.md"
 TIMEOUT_S = 300
@@ -133,18 +135,21 @@ def planned_s(contests: Sequence[Contest]) -> float:
 
 def take(contests: Sequence[Contest], bar: Bar, *, page: Path) -> None:
     starts = [start_s(bar) for _ in range(contests[0].course.rounds)]
-    write_report(page, [section(it, bar) for it in contests], starts)
+    sections = [section(it, bar) for it in contests]
+    write_report(page, sections, [it for it in starts if it is not None])
 
 
-def start_s(bar: Bar) -> float:
+def start_s(bar: Bar) -> float | None:
     """From the start of the process to warm, with the bundled model and all defaults."""
     server = bundled()
-    with (
-        bar.part("start of the bundled model", server.start_s),
-        running(server, log=Path("/dev/null")) as started,
-    ):
-        bar.say(f"  warm after {started.after_s:.1f} s")
-        return started.after_s
+    with bar.part("start of the bundled model", server.start_s):
+        try:
+            with running(server, log=Path("/dev/null")) as started:
+                bar.say(f"  warm after {started.after_s:.1f} s")
+                return started.after_s
+        except RuntimeError as error:
+            bar.say(f"  {error}")
+            return None
 
 
 def section(it: Contest, bar: Bar) -> Section:
@@ -183,7 +188,11 @@ def without_http(number: int, it: Contest, bar: Bar) -> Round:
     cell, requests = it.course.level(BURST), Requests(it.model, it.course, number=number)
     wanted = [(requests.ids(one.prompt), one.output_tokens) for one in requests.take(cell)]
     with bar.part(f"{IN_PROCESS}, {cell.name}", it.in_process_s):
-        seen = summarize(cell.name, in_process.answer(it.model, wanted, streams=cell.streams))
+        try:
+            seen = summarize(cell.name, in_process.answer(it.model, wanted, streams=cell.streams))
+        except (R3mesError, BrokenProcessPool) as error:
+            bar.say(f"  {IN_PROCESS} failed. {error}")
+            return Round(IN_PROCESS, start_s=None, levels={}, burst=None, failure=str(error))
     bar.say(f"  {seen.output_tokens_per_s:.1f} tokens/s")
     return Round(IN_PROCESS, start_s=None, levels={cell.streams: seen}, burst=None, failure=None)
 

@@ -256,6 +256,8 @@ def rising(medians: Medians, levels: Sequence[int]) -> str:
 
 
 def start_line(starts: Sequence[float]) -> str:
+    if not starts:
+        return "- not measured: the start of the bundled model, which failed."
     value = median(starts)
     met = "met" if value <= START_GOAL_S else "MISSED"
     return (

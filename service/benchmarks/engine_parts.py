@@ -228,6 +228,9 @@ def of_paths() -> dict[str, Figure]:
         swapped = load(folder, weights="float32", warm=False)
     finally:
         families.FAMILIES = known
+    for it, path in ((whole, "step"), (swapped, "operators")):
+        if it.loaded.info.compute.path != path:
+            raise TypeError(f"{path} is served as {it.loaded.info.compute.path}")
     turns = [(decode(whole, 16).step_ms, decode(swapped, 16).step_ms) for _ in range(TURNS)]
     alone = load(folder, runner="portable", warm=False)
     return {

@@ -17,6 +17,18 @@ from pydantic import BaseModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
 
 
+class Tokens(TextIteratorStreamer):  # type: ignore[misc]  # its base has no types
+    """The text of each token at once: the plain one waits for the end of a word."""
+
+    next_tokens_are_prompt: bool
+
+    def put(self, value: Any) -> None:
+        if self.next_tokens_are_prompt:
+            self.next_tokens_are_prompt = False
+        else:
+            self.on_finalized_text(self.tokenizer.decode(value))
+
+
 class Asked(BaseModel):
     prompt: str
     max_tokens: int = 16
@@ -38,12 +50,15 @@ def make_app(folder: str) -> FastAPI:
 
     def events(asked: Asked) -> Iterator[str]:
         given = tokenizer(asked.prompt, return_tensors="pt", add_special_tokens=False)
-        pieces = TextIteratorStreamer(tokenizer, skip_prompt=True)
+        pieces = Tokens(tokenizer, skip_prompt=True)
         answers: list[Any] = []
 
         def answer() -> None:
             options = {"max_new_tokens": asked.max_tokens, "do_sample": False, "streamer": pieces}
-            answers.append(model.generate(**given, **options))
+            try:
+                answers.append(model.generate(**given, **options))
+            finally:
+                pieces.end()  # who waits for them fails too
 
         with one_at_a_time:
             thread = Thread(target=answer)

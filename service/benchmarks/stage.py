@@ -3,6 +3,8 @@
 So each takes all processors in its turn, and each round starts anew what starts quickly.
 """
 
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +19,9 @@ class Stage:
         self._open = ExitStack()
 
     def __enter__(self) -> "Stage":
+        """Whoever ends the benchmark ends its servers with it."""
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("The benchmark was ended."))
+        self._open.callback(signal.signal, signal.SIGTERM, before)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -113,7 +113,7 @@ class EngineSettings(Section):
         512,
         ge=16,
         description="Most prompt tokens of one step. Beside running streams there are fewer: as "
-        "many as make the step at most 3.5 times as long.",
+        "many as make the step 2.5 times as long, and more the more prompts wait, up to 5.",
     )
     block_size: int = Field(16, ge=1, le=256, description="Tokens in one block of the KV cache.")
     kv_blocks: int | None = Field(

@@ -167,7 +167,7 @@ static void check_linear(Team& team, Kind kind, int group, int n, int k, int cou
 }
 
 static void check_linears(Team& team) {
-    for (int count : {1, 2, ROWS, ROWS + 1, 3 * ROWS, 3 * ROWS + 1, between(40, 70)})
+    for (int count : {0, 1, 2, ROWS, ROWS + 1, 3 * ROWS, 3 * ROWS + 1, between(40, 70)})
         for (int n : {1, PANEL, between(33, 200)}) {
             int k = STRIPE * between(1, 8);
             check_linear(team, F32, 0, n, between(1, 150), count);

@@ -6,7 +6,7 @@ times the order of arrival. Knows nothing of torch, sockets or time.
 
 from collections import deque
 from collections.abc import Callable
-from itertools import chain, pairwise
+from itertools import accumulate, chain, islice, pairwise, takewhile
 
 from r3mes.engine.block_pool import BlockPool
 from r3mes.engine.sequence import Sequence
@@ -54,7 +54,8 @@ class Scheduler:
     @property
     def prompts(self) -> int:
         """Sequences whose prompts could be fed now."""
-        return len(self.running) - self.decoding + min(self.seats, len(self.waiting))
+        begun = sum(each.missing > 0 and not each.decoding for each in self.running)
+        return begun + self._admissible()
 
     @property
     def wants_newest(self) -> bool:
@@ -174,17 +175,24 @@ class Scheduler:
         size = self.pool.block_size
         return self.pool.find(sequence.names((sequence.length - 1) // size, block_size=size))
 
-    def _fits(self, sequence: Sequence, prefix: list[int]) -> bool:
-        """Is there room for all its ids beside what the batch still needs to go on?
+    def _admissible(self) -> int:
+        """How many of the line find a seat and blocks, cached ones aside."""
+        room = self.pool.available - self._promised()
+        needs = (self.pool.blocks_for(each.length) for each in islice(self.waiting, self.seats))
+        return sum(1 for _ in takewhile(lambda used: used <= room, accumulate(needs)))
 
-        Every running sequence is left one block to grow, else a newcomer would be preempted soon.
-        """
-        shared = sum(map(self.pool.is_used, prefix))
-        promised = sum(
+    def _promised(self) -> int:
+        """Every running sequence is left one block to grow, else a newcomer would be preempted
+        soon."""
+        return sum(
             self.pool.blocks_for(other.length) - len(other.blocks) + 1 for other in self.running
         )
+
+    def _fits(self, sequence: Sequence, prefix: list[int]) -> bool:
+        """Is there room for all its ids beside what the batch still needs to go on?"""
+        shared = sum(map(self.pool.is_used, prefix))
         fresh = self.pool.blocks_for(sequence.length) - shared
-        return fresh + promised <= self.pool.available
+        return fresh + self._promised() <= self.pool.available
 
     def _count_prefix(self, sequence: Sequence) -> None:
         """Once a sequence: what it computes again after a preemption is not the cache's merit."""

@@ -96,6 +96,21 @@ def test_prompts_that_could_be_fed_are_those_in_the_batch_and_those_with_a_seat(
     assert (2, 1, 3) == (policy.prompts, policy.seats, len(policy.waiting))
 
 
+def test_a_prompt_that_finds_no_blocks_could_not_be_fed(step: Stepper) -> None:
+    policy = scheduler(blocks=12)
+    add(policy, 4, 20, 40, 4)  # one block and one to grow, five, ten that are not left
+
+    assert 2 == policy.prompts
+
+
+def test_one_whose_last_id_is_in_flight_has_no_prompt_to_feed() -> None:
+    policy, step = scheduler(), Stepper(ahead=True)
+    policy.add(sequence([1, 2, 3], max_tokens=1))
+    step(policy)
+
+    assert (1, 0) == (len(policy.running), policy.prompts)
+
+
 def test_a_chunk_is_counted_when_it_does_not_finish_its_prompt(step: Stepper) -> None:
     policy = scheduler()
     add(policy, 40, 4)

@@ -77,7 +77,8 @@ def gated(module: nn.Module) -> Gated | None:
 
 
 def _gated_forms(linears: Sequence[nn.Linear]) -> Iterator[Gated]:
-    for *firsts, down in permutations(linears):
+    for down in linears:
+        firsts = [it for it in linears if it is not down]
         halves = [Half(it.weight, it.bias) for it in firsts]
         if len(firsts) == 1 and firsts[0].out_features == 2 * down.in_features:
             halves = _cut(firsts[0])

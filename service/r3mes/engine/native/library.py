@@ -7,6 +7,7 @@ import ctypes
 import mmap
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
 from dataclasses import dataclass
 from functools import cache
@@ -243,6 +244,7 @@ class Memory:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         self._held = mmap.mmap(-1, self.size + self.HUGE, flags=flags)
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            self._held.madvise(mmap.MADV_HUGEPAGE)
+            with suppress(OSError):  # kernels without them know the word and refuse it
+                self._held.madvise(mmap.MADV_HUGEPAGE)
         begin = ctypes.addressof(ctypes.c_char.from_buffer(self._held))
         self.address = -(-begin // self.HUGE) * self.HUGE

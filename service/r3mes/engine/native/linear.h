@@ -105,6 +105,7 @@ struct Product {
 
     // Shared by the team.
     void run(Team& team) const {
+        if (!count) return;
         if (w.kind == INT8)
             team.share(count, [&](int row) {
                 quantize(x + (size_t)row * stride, w.k, w.group, small + (size_t)row * w.k,

@@ -60,32 +60,36 @@ class Swaps:
             _empty(linear)
 
     def _normalize(self, it: Rms) -> Call:
-        weight, width = it.weight.contiguous(), len(it.weight)
-        structure = Norm(weight.data_ptr(), it.epsilon, width)
-        self._kept.append(weight)
+        weight = it.weight.contiguous()
+        structure = Norm(weight.data_ptr(), it.epsilon, len(weight))
         run, team, norm = self._run.r3mes_normalize, self._team.pointer, ctypes.byref(structure)
 
         def forward(x: Tensor) -> Tensor:
             rows = x.contiguous()
             out = torch.empty_like(rows)
-            run(team, norm, rows.data_ptr(), rows.numel() // width, out.data_ptr())
+            run(team, norm, rows.data_ptr(), rows.numel() // len(weight), out.data_ptr())
             return out
 
         return forward
 
     def _swap_linears(self, group: Sequence[nn.Linear]) -> None:
-        """As one whose outputs are those of all, one after the other."""
         if not group:
             return
+        one = group[0]
+        alone = len(group) == 1
+        calls = [self._product(one.weight, one.bias)] if alone else self._joined(group)
+        for it, call in zip(group, calls, strict=True):
+            _replace(it, call)
+            _empty(it)
+
+    def _joined(self, group: Sequence[nn.Linear]) -> list[Call]:
+        """As one whose outputs are those of all, one after the other."""
         biases: list[Tensor] = [
             it.weight.new_zeros(it.out_features) if it.bias is None else it.bias for it in group
         ]
-        weight = torch.cat([it.weight.data for it in group])
-        compute = self._product(weight, torch.cat(biases))
+        compute = self._product(torch.cat([it.weight.data for it in group]), torch.cat(biases))
         share = Shared(compute, [it.out_features for it in group])
-        for place, it in enumerate(group):
-            _replace(it, share.forward(place) if len(group) > 1 else compute)
-            _empty(it)
+        return [share.forward(place) for place in range(len(group))]
 
     def _product(self, weight: Tensor, bias: Tensor | None, *, ending: int = STORE) -> Call:
         kind, (n, k) = kind_of(self._wish, [weight]), weight.shape
