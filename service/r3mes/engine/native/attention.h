@@ -1,7 +1,7 @@
 // Attention of ragged rows over a paged cache, prompts and single tokens alike.
 //
-// Layout of the cache of one layer: keys [block][head][block size / 16][width][16], so that the
-// products of a query with 16 neighbouring keys fill vectors; values [block][head][block size]
+// Layout of the cache: a block holds of each layer keys [head][block size / 16][width][16], so that
+// the products of a query with 16 neighbouring keys fill vectors, and values [head][block size]
 // [width]. A sequence's positions lead to blocks through its block table.
 //
 // The softmax is made in one pass over stretches of keys (Milakov and Gimelshein, 2018): a running
@@ -10,7 +10,8 @@
 #include "linear.h"
 
 struct Cache {
-    void *keys, *values;
+    void *keys, *values;  // of this layer, in block 0
+    int64_t stride;       // numbers from one block to the next
     int32_t heads, key_width, value_width, block_size, half;  // half: float16, else float32
 };
 
@@ -102,6 +103,10 @@ static inline float soften(float* scores, int count, float& most, float& total) 
     return shrink;
 }
 
+static inline void scale(float* row, int width, float by) {
+    for (int d = 0; d < width; d += LANES) store(row + d, load(row + d) * by);
+}
+
 // Hides from a row what lies after its position or before its window: keys from..from + count.
 static inline void hide(float* scores, int from, int count, int position, int window) {
     int after = std::max(0, position + 1 - from), before = window ? position - window + 1 - from : 0;
@@ -133,12 +138,12 @@ static void attend_rows(const Attention& a, const Asked& asked, const float* que
     int low = asked.position(0), high = asked.position(R - 1);
     // Stretches begin at the same places whoever asks: a row's sums do not depend on its neighbours.
     int begin = a.window ? std::max(0, low - a.window + 1) / KEYS * KEYS : 0;
-    auto place = [&](int at) {
-        size_t head = (size_t)asked.tile.table[at / c.block_size] * c.heads + asked.kv;
-        return head * c.block_size + at % c.block_size;
+    auto place = [&](const void* first, int at, int width) {
+        int inside = asked.kv * c.block_size + at % c.block_size;
+        return (const T*)first + asked.tile.table[at / c.block_size] * c.stride + inside * width;
     };
-    auto keys_at = [&](int at) { return (const T*)c.keys + place(at) * c.key_width; };
-    auto values_at = [&](int at) { return (const T*)c.values + place(at) * c.value_width; };
+    auto keys_at = [&](int at) { return place(c.keys, at, c.key_width); };
+    auto values_at = [&](int at) { return place(c.values, at, c.value_width); };
     for (int from = begin; from <= high; from += KEYS) {
         int count = std::min(KEYS, (high + STRIPE - from) / STRIPE * STRIPE);
         for (int i = 0; i < count; i += STRIPE) {
@@ -150,9 +155,7 @@ static void attend_rows(const Attention& a, const Asked& asked, const float* que
                 store(&scores[r][i], hyperbolic_tangent(load(&scores[r][i]) / a.softcap) * a.softcap);
             hide(scores[r], from, count, asked.position(r), a.window);
             float shrink = soften(scores[r], count, most[r], total[r]);
-            float* row = out + r * c.value_width;
-            for (int d = 0; shrink != 1.f && d < c.value_width; d += LANES)
-                store(row + d, load(row + d) * shrink);
+            if (shrink != 1.f) scale(out + r * c.value_width, c.value_width, shrink);
         }
         for (int i = 0; i < count; i += STRIPE) {
             int live = std::min(STRIPE, high + 1 - from - i);
@@ -161,11 +164,7 @@ static void attend_rows(const Attention& a, const Asked& asked, const float* que
             add_values<R>(values, c.value_width, live, &scores[0][i], out, next);
         }
     }
-    for (int r = 0; r < R; r++)
-        for (int d = 0; d < c.value_width; d += LANES) {
-            float* at = out + r * c.value_width + d;
-            store(at, load(at) / total[r]);
-        }
+    for (int r = 0; r < R; r++) scale(out + r * c.value_width, c.value_width, 1 / total[r]);
 }
 
 // q [T][query heads][key width], out [T][query heads][value width], strides in floats.
@@ -206,11 +205,12 @@ static void attend(Team& team, const Attention& a, const std::vector<Tile>& tile
 template <typename T>
 static void keep(const Cache& c, const Tile& tile, int t, const float* key, const float* value) {
     int position = tile.position + t - tile.first, offset = position % c.block_size;
+    int64_t block = tile.table[position / c.block_size] * c.stride;
     for (int h = 0; h < c.heads; h++) {
-        size_t place = ((size_t)tile.table[position / c.block_size] * c.heads + h) * c.block_size;
-        T* keys = (T*)c.keys + (place + offset / STRIPE * STRIPE) * c.key_width + offset % STRIPE;
+        int place = h * c.block_size + offset, stripe = place / STRIPE * STRIPE;
+        T* keys = (T*)c.keys + block + stripe * c.key_width + offset % STRIPE;
         for (int d = 0; d < c.key_width; d++) keys[d * STRIPE] = T(key[h * c.key_width + d]);
-        T* values = (T*)c.values + (place + offset) * c.value_width;
+        T* values = (T*)c.values + block + place * c.value_width;
         for (int d = 0; d < c.value_width; d++) values[d] = T(value[h * c.value_width + d]);
     }
 }

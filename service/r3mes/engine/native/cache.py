@@ -5,6 +5,7 @@ What lies in a block past its owner's last token is never used, so blocks need n
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 import torch
 
@@ -30,20 +31,27 @@ def stored(shapes: Mapping[int, LayerShape], dtype: torch.dtype) -> dict[int, La
 
 
 class NativeCache:
+    """All layers of a block lie together, so that memory is touched for the first time block by
+    block: kept layer by layer, all of them would come to a fresh huge page in the same step."""
+
     def __init__(self, shapes: Mapping[int, LayerShape], pool: Pool) -> None:
         self.num_blocks, self.block_size = pool.blocks, pool.block_size
-        self._memory: list[Memory] = []
         self._attention: dict[int, Attention] = {}
-        self.layers = {layer: self._layer(shape) for layer, shape in shapes.items()}
+        sizes = [shape.token_bytes * pool.block_size for shape in shapes.values()]
+        self._memory = Memory(pool.blocks * sum(sizes))
+        begins = accumulate(sizes, initial=self._memory.address)
+        self.layers = {
+            layer: self._layer(shape, begin, sum(sizes))
+            for (layer, shape), begin in zip(shapes.items(), begins, strict=False)
+        }
 
-    def _layer(self, shape: LayerShape) -> Cache:
-        slots = self.num_blocks * self.block_size * shape.heads * shape.dtype.itemsize
-        keys = Memory(slots * shape.key_width)
-        values = Memory(slots * shape.value_width)
-        self._memory += [keys, values]
+    def _layer(self, shape: LayerShape, begin: int, block: int) -> Cache:
+        """`begin` is where its share of the first block does; `block` is all layers' bytes."""
+        keys = self.block_size * shape.heads * shape.key_width * shape.dtype.itemsize
         return Cache(
-            keys=keys.address,
-            values=values.address,
+            keys=begin,
+            values=begin + keys,
+            stride=block // shape.dtype.itemsize,
             heads=shape.heads,
             key_width=shape.key_width,
             value_width=shape.value_width,

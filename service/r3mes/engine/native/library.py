@@ -8,7 +8,7 @@ import mmap
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
+from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,6 +49,7 @@ class Cache(Structure):
     _fields_ = (
         ("keys", c_void_p),
         ("values", c_void_p),
+        ("stride", c_int64),
         ("heads", c_int32),
         ("key_width", c_int32),
         ("value_width", c_int32),
