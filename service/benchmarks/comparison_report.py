@@ -7,7 +7,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -90,15 +90,18 @@ class Section:
     def levels(self) -> list[int]:
         return sorted({level for round_ in self.rounds for level in round_.levels})
 
+    def of(self, name: str) -> list[Round]:
+        return [round_ for round_ in self.rounds if round_.server == name]
+
     def medians(self) -> Medians:
         return {
-            (name, level): middle([r.levels.get(level) for r in self.rounds if r.server == name])
+            (name, level): middle([round_.levels.get(level) for round_ in self.of(name)])
             for name in self.names
             for level in self.levels
         }
 
     def burst(self, name: str) -> Median | None:
-        return middle([r.burst for r in self.rounds if r.server == name])
+        return middle([round_.burst for round_ in self.of(name)])
 
 
 def write_report(page: Path, sections: Sequence[Section], starts: Sequence[float]) -> None:
@@ -151,7 +154,7 @@ def heading(facts: dict[str, Any], picture: str) -> list[str]:
         "# Servers side by side",
         "",
         "Models with random weights in float32, streamed over HTTP; rounds alternate, "
-        "figures are medians.",
+        "figures are medians, and ratios are medians of the rounds' own.",
         f"Machine: {facts['machine']}; Python {facts['python']}.",
         f"Taken {facts['at']} at commit {facts['commit']} by `{facts['command']}`.",
         "Client and server share the processors.",
@@ -175,7 +178,7 @@ def tables(it: Section) -> list[str]:
         cells = (cell(medians[name, level]) for level in it.levels)
         lines.append(f"| {name}{versions.get(name, '')} | " + " | ".join(cells) + " |")
     for mine, theirs in (pair for pair in PAIRS if set(names).issuperset(pair)):
-        cells = (ratio_cell(medians, mine, theirs, level) for level in it.levels)
+        cells = (ratio_cell(it, mine, theirs, level) for level in it.levels)
         lines.append(f"| {mine} : {theirs}, tokens/s | " + " | ".join(cells) + " |")
     bursts = [(name, seen) for name in names if (seen := it.burst(name))]
     if bursts:
@@ -201,15 +204,23 @@ def cell(seen: Median | None) -> str:
     return f"{seen.tokens_per_s:.1f} · {times}{errors}"
 
 
-def ratio(medians: Medians, mine: str, other: str, level: int) -> float | None:
-    ours, theirs = medians.get((mine, level)), medians.get((other, level))
-    if ours is None or theirs is None or not theirs.tokens_per_s:
-        return None
-    return ours.tokens_per_s / theirs.tokens_per_s
+def ratio(it: Section, mine: str, other: str, level: int) -> float | None:
+    """Of tokens/s; the median of the rounds' own: a machine is not as fast in each."""
+    ours, theirs = ([r.levels.get(level) for r in it.of(name)] for name in (mine, other))
+    return middle_ratio((rate(one), rate(two)) for one, two in zip(ours, theirs, strict=False))
 
 
-def ratio_cell(medians: Medians, mine: str, other: str, level: int) -> str:
-    value = ratio(medians, mine, other, level)
+def rate(seen: Figures | None) -> float | None:
+    return seen.output_tokens_per_s if seen else None
+
+
+def middle_ratio(pairs: Iterable[tuple[float | None, float | None]]) -> float | None:
+    seen = [one / two for one, two in pairs if one is not None and two]
+    return median(seen) if seen else None
+
+
+def ratio_cell(it: Section, mine: str, other: str, level: int) -> str:
+    value = ratio(it, mine, other, level)
     return "-" if value is None else f"{value:.2f}"
 
 
@@ -222,21 +233,26 @@ def verdicts(it: Section) -> list[str]:
         for level, goal in goals.items():
             if level not in it.levels or not asked.issuperset((mine, other)):
                 continue
-            value = ratio(medians, mine, other, level)
+            value = ratio(it, mine, other, level)
             wanted = f"{mine}'s tokens/s at {level}, at least {goal} of {other}'s"
             lines.append(verdict(wanted, value, value is not None and value >= goal))
-    if ours := it.burst(OURS):
-        lines += [burst_verdict(it, ours, other) for other in BURST_GOALS if other in asked]
+    if it.burst(OURS):
+        lines += [burst_verdict(it, other) for other in BURST_GOALS if other in asked]
     if len([level for level in it.levels if medians.get((OURS, level))]) > 1:
-        lines.append(rising(medians, it.levels))
+        lines.append(rising(it, medians))
     return [*lines, *(f"- {absent.name} was left out: {absent.reason}." for absent in it.missing)]
 
 
-def burst_verdict(it: Section, ours: Median, other: str) -> str:
-    goal, theirs = BURST_GOALS[other], it.burst(other)
-    value = ours.first_token_ms / theirs.first_token_ms if theirs else None
+def burst_verdict(it: Section, other: str) -> str:
+    goal = BURST_GOALS[other]
+    ours, theirs = ([first_token(r.burst) for r in it.of(name)] for name in (OURS, other))
+    value = middle_ratio(zip(ours, theirs, strict=False))
     wanted = f"{OURS}'s first token of a burst, at most {goal} of {other}'s"
     return verdict(wanted, value, value is not None and value <= goal)
+
+
+def first_token(seen: Figures | None) -> float | None:
+    return seen.first_token.p50 if seen and seen.first_token else None
 
 
 def verdict(wanted: str, value: float | None, met: bool) -> str:
@@ -245,14 +261,20 @@ def verdict(wanted: str, value: float | None, met: bool) -> str:
     return f"- {'met' if met else 'MISSED'}: {wanted}; {value:.2f}."
 
 
-def rising(medians: Medians, levels: Sequence[int]) -> str:
-    seen = [it for level in levels if (it := medians.get((OURS, level)))]
-    rates = [it.tokens_per_s for it in seen]
-    errors = sum(it.errors for it in seen)
-    falls = any(later < NOISE * earlier for earlier, later in pairwise(rates))
-    shown = ", ".join(f"{rate:.0f}" for rate in rates)
-    wanted = f"{OURS}'s tokens/s never fall from {levels[0]} to {levels[-1]} streams, no errors"
-    return f"- {'MISSED' if falls or errors else 'met'}: {wanted}; {shown}, {errors} errors."
+def rising(it: Section, medians: Medians) -> str:
+    """Levels are compared with the next lower one of the same round."""
+    seen = {level: one for level in it.levels if (one := medians.get((OURS, level)))}
+    errors = sum(one.errors for one in seen.values())
+    steps = [
+        middle_ratio((rate(r.levels.get(high)), rate(r.levels.get(low))) for r in it.of(OURS))
+        for low, high in pairwise(seen)
+    ]
+    falls = any(step is not None and step < NOISE for step in steps)
+    shown = ", ".join(f"{one.tokens_per_s:.0f}" for one in seen.values())
+    times = ", ".join("-" if step is None else f"{step:.2f}" for step in steps)
+    wanted = f"{OURS}'s tokens/s never fall from {it.levels[0]} to {it.levels[-1]} streams"
+    met = "MISSED" if falls or errors else "met"
+    return f"- {met}: {wanted}, no errors; {shown} (times {times}), {errors} errors."
 
 
 def start_line(starts: Sequence[float]) -> str:

@@ -90,9 +90,9 @@ class Course:
 COURSES = (
     Course("135m", 3, (1, 4, 16, 64), highest=256, all_servers=True),
     # Shorter, as each token takes several times as long.
-    Course("360m", 3, (16,), prompt=(48, 48), output=(24, 24)),
-    Course("qwen2.5-0.5b", 3, (16,), prompt=(48, 48), output=(24, 24)),
-    Course("qwen3-0.6b", 3, (16,), prompt=(16, 96), output=(8, 48)),
+    Course("360m", 3, (16,), prompt=(32, 32), output=(16, 16)),
+    Course("qwen2.5-0.5b", 3, (16,), prompt=(32, 32), output=(16, 16)),
+    Course("qwen3-0.6b", 3, (16,), prompt=(16, 64), output=(8, 32)),
 )
 QUICK = (Course("135m", 1, (1, 16), all_servers=True, patient=False),)
 

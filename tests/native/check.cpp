@@ -269,17 +269,16 @@ struct Fed {
 };
 
 struct Store {
-    std::vector<char> keys, values;
+    static constexpr int OTHERS = 48;  // numbers of a block that belong to other layers
+    std::vector<char> memory;
     Cache cache;
 
-    Store(const Sequences& all, int heads, int key_width, int value_width, bool half)
-        : keys(bytes(all, heads, key_width, half), (char)0xff),
-          values(bytes(all, heads, value_width, half), (char)0xff) {
-        cache = {keys.data(), values.data(), heads, key_width, value_width, all.block_size, half};
-    }
-
-    static size_t bytes(const Sequences& all, int heads, int width, bool half) {
-        return (size_t)all.blocks * all.block_size * heads * width * (half ? 2 : 4);
+    Store(const Sequences& all, int heads, int key_width, int value_width, bool half) {
+        int size = half ? 2 : 4, keys = all.block_size * heads * key_width;
+        int stride = keys + all.block_size * heads * value_width + OTHERS;
+        memory.assign((size_t)all.blocks * stride * size, (char)0xff);
+        char* values = memory.data() + (size_t)keys * size;
+        cache = {memory.data(), values, stride, heads, key_width, value_width, all.block_size, half};
     }
 };
 

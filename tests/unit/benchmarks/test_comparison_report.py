@@ -71,6 +71,21 @@ def test_an_error_or_a_fall_misses_the_goal_of_rising() -> None:
         assert verdicts(section([seen]))[-1].startswith("- MISSED: R3MES's tokens/s never fall")
 
 
+def test_what_is_compared_is_of_the_same_round() -> None:
+    rounds = [
+        replace(round_of("R3MES", 50), levels={16: figures(50), 64: figures(55)}),
+        round_of("llama-server", 30),
+        replace(round_of("R3MES", 80), levels={16: figures(80)}),  # a faster hour
+        round_of("llama-server", 48),
+    ]
+
+    lines = verdicts(section(rounds, count=2))
+
+    assert "- met: R3MES's tokens/s at 16, at least 1.5 of llama-server's; 1.67." in lines
+    assert lines[-1].startswith("- met: R3MES's tokens/s never fall")
+    assert "65, 55 (times 1.10)" in lines[-1]
+
+
 def test_a_peer_alone_misses_no_goal_of_ours() -> None:
     assert [] == verdicts(section([round_of("llama-server")]))
 
