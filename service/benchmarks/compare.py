@@ -1,7 +1,7 @@
 """`python -m benchmarks.compare`: R3MES beside the servers that are found here.
 
 One server runs at a time, on models with random weights; the order alternates from round to round,
-and all get the same prompts. What is compared are medians over the rounds.
+and all get the same prompts. What is told are medians over the rounds.
 """
 
 import argparse

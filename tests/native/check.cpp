@@ -268,17 +268,29 @@ struct Fed {
     }
 };
 
+// One layer's share of a cache, with numbers of other layers before and after it in each block.
 struct Store {
-    static constexpr int OTHERS = 48;  // numbers of a block that belong to other layers
+    static constexpr int OTHERS = 48;
+    int size, share;  // bytes of a number, numbers of a block that are this layer's
     std::vector<char> memory;
     Cache cache;
 
-    Store(const Sequences& all, int heads, int key_width, int value_width, bool half) {
-        int size = half ? 2 : 4, keys = all.block_size * heads * key_width;
-        int stride = keys + all.block_size * heads * value_width + OTHERS;
+    Store(const Sequences& all, int heads, int key_width, int value_width, bool half)
+        : size(half ? 2 : 4), share(all.block_size * heads * (key_width + value_width)) {
+        int stride = OTHERS + share + OTHERS;
         memory.assign((size_t)all.blocks * stride * size, (char)0xff);
-        char* values = memory.data() + (size_t)keys * size;
-        cache = {memory.data(), values, stride, heads, key_width, value_width, all.block_size, half};
+        char* keys = memory.data() + OTHERS * size;
+        char* values = keys + (size_t)all.block_size * heads * key_width * size;
+        cache = {keys, values, stride, heads, key_width, value_width, all.block_size, half};
+    }
+
+    void check_others() const {
+        size_t block = cache.stride * size, first = OTHERS * size, last = first + share * size;
+        for (size_t i = 0; i < memory.size(); i++) {
+            if ((i % block >= first && i % block < last) || memory[i] == (char)0xff) continue;
+            std::printf("attention wrote byte %zu of a block, which is another layer's\n", i % block);
+            std::exit(1);
+        }
     }
 };
 
@@ -344,6 +356,7 @@ static void check_attention(Team& team, int heads, int group, int key_width, int
                     naive_attend(a, h, t, &q.of[s][(t * query_heads + h) * key_width],
                                  k.of[s].data(), v.of[s].data(), out);
         compare("attention", expected, got, half ? 2e-3f : 1e-5f);
+        store.check_others();
         from = to;
         to = all.lengths;
     }

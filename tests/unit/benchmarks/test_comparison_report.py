@@ -71,19 +71,31 @@ def test_an_error_or_a_fall_misses_the_goal_of_rising() -> None:
         assert verdicts(section([seen]))[-1].startswith("- MISSED: R3MES's tokens/s never fall")
 
 
-def test_what_is_compared_is_of_the_same_round() -> None:
-    rounds = [
-        replace(round_of("R3MES", 50), levels={16: figures(50), 64: figures(55)}),
-        round_of("llama-server", 30),
-        replace(round_of("R3MES", 80), levels={16: figures(80)}),  # a faster hour
-        round_of("llama-server", 48),
+def hour(ours: float, theirs: float) -> list[Round]:
+    """Rates at 16 streams; a burst's first token takes as long as it is slow."""
+    return [
+        Round(name, 1.0, {16: figures(rate)}, figures(1, first_ms=1000 / rate), None)
+        for name, rate in (("R3MES", ours), ("llama-server", theirs))
     ]
 
-    lines = verdicts(section(rounds, count=2))
 
-    assert "- met: R3MES's tokens/s at 16, at least 1.5 of llama-server's; 1.67." in lines
+def test_what_is_compared_is_of_the_same_round() -> None:
+    rounds = [*hour(50, 40), *hour(80, 40), *hour(60, 30)]  # the ratio of medians is 1.5
+    rounds[0].levels[64] = figures(55)
+
+    lines = verdicts(section(rounds, count=3))
+
+    assert "- met: R3MES's tokens/s at 16, at least 1.5 of llama-server's; 2.00." in lines
+    assert "- MISSED: R3MES's first token of a burst, at most 0.4 of llama-server's; 0.50." in lines
     assert lines[-1].startswith("- met: R3MES's tokens/s never fall")
-    assert "65, 55 (times 1.10)" in lines[-1]
+    assert "60, 55 (times 1.10)" in lines[-1]
+
+
+def test_levels_of_different_rounds_are_not_compared() -> None:
+    first, second = round_of("R3MES"), round_of("R3MES")
+    rounds = [replace(first, levels={16: figures(50)}), replace(second, levels={64: figures(90)})]
+
+    assert verdicts(section(rounds, count=2))[-1].startswith("- not measured: R3MES's tokens/s")
 
 
 def test_a_peer_alone_misses_no_goal_of_ours() -> None:

@@ -38,20 +38,21 @@ class NativeCache:
         self.num_blocks, self.block_size = pool.blocks, pool.block_size
         self._attention: dict[int, Attention] = {}
         sizes = [shape.token_bytes * pool.block_size for shape in shapes.values()]
-        self._memory = Memory(pool.blocks * sum(sizes))
+        block_bytes = sum(sizes)
+        self._memory = Memory(pool.blocks * block_bytes)
         begins = accumulate(sizes, initial=self._memory.address)
         self.layers = {
-            layer: self._layer(shape, begin, sum(sizes))
+            layer: self._layer(shape, begin, block_bytes)
             for (layer, shape), begin in zip(shapes.items(), begins, strict=False)
         }
 
-    def _layer(self, shape: LayerShape, begin: int, block: int) -> Cache:
-        """`begin` is where its share of the first block does; `block` is all layers' bytes."""
+    def _layer(self, shape: LayerShape, begin: int, block_bytes: int) -> Cache:
+        """`begin` is where its share of block 0 does; `block_bytes` are those of all layers."""
         keys = self.block_size * shape.heads * shape.key_width * shape.dtype.itemsize
         return Cache(
             keys=begin,
             values=begin + keys,
-            stride=block // shape.dtype.itemsize,
+            stride=block_bytes // shape.dtype.itemsize,
             heads=shape.heads,
             key_width=shape.key_width,
             value_width=shape.value_width,
