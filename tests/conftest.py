@@ -19,6 +19,11 @@ with interpreted(), suppress(ModuleNotFoundError):
 
     import r3mes.engine.cuda.kernels  # noqa: F401 - before any test module does
 
+with suppress(ModuleNotFoundError):
+    import tqdm
+
+    tqdm.tqdm.monitor_interval = 0  # the first progress bar would leave a thread that watches all
+
 settings.register_profile("no deadlines", deadline=None)  # the machine may be busy
 settings.load_profile("no deadlines")
 

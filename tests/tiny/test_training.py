@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-import tqdm
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -24,11 +23,6 @@ from training.stages import Stage
 TOKENIZER = Path(r3mes.__file__).parent / "tiny"
 SUM = re.compile(r"(\d+) ([-+*]) (\d+) = (\d+)")
 EMBEDDING = "model.embed_tokens.weight"
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_behind_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)
 
 
 def weights(folder: Path, *, steps: int, average: float = 0.0) -> dict[str, Any]:

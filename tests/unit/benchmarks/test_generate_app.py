@@ -7,16 +7,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-import tqdm
 from fastapi.testclient import TestClient
 
 import r3mes
 from benchmarks.generate_app import make_app
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_behind_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)
 
 
 def test_an_answer_comes_in_pieces_with_its_count() -> None:
