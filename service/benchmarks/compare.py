@@ -124,7 +124,7 @@ def without_patience(found: Server | Missing, streams: int) -> Server | Missing:
     if isinstance(found, Server) and found.start_s > LONGEST_QUICK_START_S:
         return Missing(found.name, f"it takes {found.start_s:.0f} s to start; {WHOLE}")
     if isinstance(found, Server) and found.most < streams:
-        return Missing(found.name, f"it is asked for {found.most} streams at most; {WHOLE}")
+        return Missing(found.name, f"it is asked for no more than {found.most} at a time; {WHOLE}")
     return found
 
 

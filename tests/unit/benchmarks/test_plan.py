@@ -127,7 +127,7 @@ def test_who_has_no_patience_hears_why_a_server_is_missing() -> None:
     assert isinstance(slow, Missing)
     assert "150 s to start" in slow.reason
     assert isinstance(narrow, Missing)
-    assert "1 streams" in narrow.reason
+    assert "no more than 1 at a time" in narrow.reason
     assert quick is compare.without_patience(quick, 16)
     assert Missing("a", "b") == compare.without_patience(Missing("a", "b"), 16)
 

@@ -86,7 +86,7 @@ def test_the_operators_agree_with_naive_loops_under_sanitizers(
 
     done = run(program)
 
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (0, "") == (done.returncode, done.stderr), done.stdout
     assert AGREED == done.stdout
 
 
