@@ -30,56 +30,55 @@ struct Tile {
 
 constexpr int KEYS = 256;    // keys of one stretch
 constexpr int WIDEST = 512;  // numbers of a head
+constexpr float HIDDEN = -1e30f;  // a score
 
-// `ahead` are the keys, or values, that are read next: blocks lie anywhere in memory, so that only
-// who reads the block table can ask for them in time. Asked for into the second cache: the first has
-// room for too few requests at once.
+// Of two times 16 keys. `ahead` are those, or the values, that are read next: blocks lie anywhere in
+// memory, so that only who reads the block table can ask for them in time. Asked for into the second
+// cache: the first has room for too few requests at once.
 template <int R, typename T>
-static inline void score16(const T* keys, int width, const float* q, float* to, const T* ahead) {
+static inline void score32(const T* const* keys, int width, const float* q, float* to,
+                           const T* const* ahead) {
     constexpr int V = STRIPE / LANES;
-    Floats even[R][V] = {}, odd[R][V] = {};  // two chains hide the latency of the sums
-    for (int d = 0; d < width; d += 2) {
-        __builtin_prefetch(ahead + d * STRIPE, 0, 2);
-        __builtin_prefetch(ahead + (d + 1) * STRIPE, 0, 2);
-        for (int v = 0; v < V; v++) {
-            const T* at = keys + d * STRIPE + v * LANES;
-            Floats k0 = load(at), k1 = load(at + STRIPE);
-            for (int r = 0; r < R; r++) {
-                even[r][v] += k0 * q[r * width + d];
-                odd[r][v] += k1 * q[r * width + d + 1];
+    Floats sums[R][2 * V] = {};
+    for (int d = 0; d < width; d++)
+        for (int half = 0; half < 2; half++) {
+            __builtin_prefetch(ahead[half] + d * STRIPE, 0, 2);
+            for (int v = 0; v < V; v++) {
+                Floats k = load(keys[half] + d * STRIPE + v * LANES);
+                for (int r = 0; r < R; r++) sums[r][half * V + v] += k * q[r * width + d];
             }
         }
-    }
     for (int r = 0; r < R; r++)
-        for (int v = 0; v < V; v++) store(to + r * KEYS + v * LANES, even[r][v] + odd[r][v]);
+        for (int v = 0; v < 2 * V; v++) store(to + r * KEYS + v * LANES, sums[r][v]);
 }
 
-// C vectors of each value row at a time: with few queries more sums are under way at once.
+// C vectors of each value row from `d` on: with few queries more sums are under way at once.
 template <int R, int C, typename T>
-static inline void add_columns(const T* values, int width, int count, const float* weights,
-                               float* out, const T* ahead) {
+static inline void add_columns(const T* const* values, int width, int d, int count,
+                               const float* weights, float* out) {
     Floats sums[R][C];
     for (int r = 0; r < R; r++)
-        for (int c = 0; c < C; c++) sums[r][c] = load(out + r * width + c * LANES);
-    for (int t = 0; t < count; t++)
-        for (int c = 0; c < C; c++) {
-            Floats v = load(values + t * width + c * LANES);
-            if (c * LANES % STRIPE == 0) __builtin_prefetch(ahead + t * width + c * LANES, 0, 2);
-            for (int r = 0; r < R; r++) sums[r][c] += v * weights[r * KEYS + t];
-        }
+        for (int c = 0; c < C; c++) sums[r][c] = load(out + r * width + d + c * LANES);
+    for (int from = 0; from < count; from += STRIPE, values++, weights += STRIPE)
+        for (int t = 0; t < std::min(STRIPE, count - from); t++)
+            for (int c = 0; c < C; c++) {
+                int at = t * width + d + c * LANES;
+                Floats v = load(values[0] + at);
+                if (c * LANES % STRIPE == 0) __builtin_prefetch(values[1] + at, 0, 2);
+                for (int r = 0; r < R; r++) sums[r][c] += v * weights[r * KEYS + t];
+            }
     for (int r = 0; r < R; r++)
-        for (int c = 0; c < C; c++) store(out + r * width + c * LANES, sums[r][c]);
+        for (int c = 0; c < C; c++) store(out + r * width + d + c * LANES, sums[r][c]);
 }
 
+// Of a stretch: `values` has a place for each 16 of its keys, and one that is asked for last.
 template <int R, typename T>
-static inline void add_values(const T* values, int width, int count, const float* weights,
-                              float* out, const T* ahead) {
-    constexpr int V = STRIPE / LANES, C = R * 4 <= 2 * ROWS ? 4 * V : 2 * V;
+static inline void add_values(const T* const* values, int width, int count, const float* weights,
+                              float* out) {
+    constexpr int V = STRIPE / LANES, C = R <= ROWS / 2 ? 4 * V : 2 * V, W = C * LANES;
     int d = 0;
-    for (; d + C * LANES <= width; d += C * LANES)
-        add_columns<R, C>(values + d, width, count, weights, out + d, ahead + d);
-    for (; d < width; d += STRIPE)
-        add_columns<R, V>(values + d, width, count, weights, out + d, ahead + d);
+    for (; d + W <= width; d += W) add_columns<R, C>(values, width, d, count, weights, out);
+    for (; d < width; d += STRIPE) add_columns<R, V>(values, width, d, count, weights, out);
 }
 
 // A row's scores of one stretch become weights; returns by what earlier sums shrink.
@@ -88,17 +87,13 @@ static inline float soften(float* scores, int count, float& most, float& total) 
     for (int i = LANES; i < count; i += LANES) high = greater(high, load(scores + i));
     float before = most;
     most = std::max(most, largest(high));
-    if (most == -INFINITY) {  // nothing to be seen yet
-        std::memset(scores, 0, count * sizeof(float));
-        return 1.f;
-    }
     Floats sums = {};
     for (int i = 0; i < count; i += LANES) {
         Floats e = exponential(load(scores + i) - most);
         store(scores + i, e);
         sums += e;
     }
-    float shrink = before == -INFINITY ? 0.f : std::exp(before - most);
+    float shrink = std::exp(before - most);
     total = total * shrink + sum(sums);
     return shrink;
 }
@@ -107,11 +102,12 @@ static inline void scale(float* row, int width, float by) {
     for (int d = 0; d < width; d += LANES) store(row + d, load(row + d) * by);
 }
 
-// Hides from a row what lies after its position or before its window: keys from..from + count.
+// Hides from a row what lies after its position or before its window: keys from..from + count. Sums
+// of a stretch that hides all shrink to 0 with the first key that is seen.
 static inline void hide(float* scores, int from, int count, int position, int window) {
     int after = std::max(0, position + 1 - from), before = window ? position - window + 1 - from : 0;
-    for (int i = after; i < count; i++) scores[i] = -INFINITY;
-    for (int i = 0; i < std::min(before, count); i++) scores[i] = -INFINITY;
+    for (int i = after; i < count; i++) scores[i] = HIDDEN;
+    for (int i = 0; i < std::min(before, count); i++) scores[i] = HIDDEN;
 }
 
 // Query heads first..last of a tile's tokens, which share key head `kv`: a row for each token and head.
@@ -142,14 +138,19 @@ static void attend_rows(const Attention& a, const Asked& asked, const float* que
         int inside = asked.kv * c.block_size + at % c.block_size;
         return (const T*)first + asked.tile.table[at / c.block_size] * c.stride + inside * width;
     };
-    auto keys_at = [&](int at) { return place(c.keys, at, c.key_width); };
-    auto values_at = [&](int at) { return place(c.values, at, c.value_width); };
+    // Of a stretch, by 16 keys; the last ones stand twice.
+    const T *keys[KEYS / STRIPE + 3], *values[KEYS / STRIPE + 1];
     for (int from = begin; from <= high; from += KEYS) {
-        int count = std::min(KEYS, (high + STRIPE - from) / STRIPE * STRIPE);
-        for (int i = 0; i < count; i += STRIPE) {
-            const T* next = i + STRIPE < count ? keys_at(from + i + STRIPE) : values_at(from);
-            score16<R>(keys_at(from + i), c.key_width, queries, &scores[0][i], next);
+        int live = std::min(KEYS, high + 1 - from), stripes = (live + STRIPE - 1) / STRIPE;
+        int count = stripes * STRIPE;
+        for (int i = 0; i < stripes; i++) {
+            keys[i] = place(c.keys, from + i * STRIPE, c.key_width);
+            values[i] = place(c.values, from + i * STRIPE, c.value_width);
         }
+        keys[stripes] = keys[stripes - 1], values[stripes] = values[stripes - 1];
+        keys[stripes + stripes % 2] = values[0], keys[stripes + stripes % 2 + 1] = values[stripes > 1];
+        for (int i = 0; i < stripes; i += 2)
+            score32<R>(keys + i, c.key_width, queries, &scores[0][i * STRIPE], keys + i + 2);
         for (int r = 0; r < R; r++) {
             for (int i = 0; a.softcap && i < count; i += LANES)
                 store(&scores[r][i], hyperbolic_tangent(load(&scores[r][i]) / a.softcap) * a.softcap);
@@ -157,12 +158,7 @@ static void attend_rows(const Attention& a, const Asked& asked, const float* que
             float shrink = soften(scores[r], count, most[r], total[r]);
             if (shrink != 1.f) scale(out + r * c.value_width, c.value_width, shrink);
         }
-        for (int i = 0; i < count; i += STRIPE) {
-            int live = std::min(STRIPE, high + 1 - from - i);
-            const T* values = values_at(from + i);
-            const T* next = i + STRIPE < count ? values_at(from + i + STRIPE) : values;
-            add_values<R>(values, c.value_width, live, &scores[0][i], out, next);
-        }
+        add_values<R>(values, c.value_width, live, &scores[0][0], out);
     }
     for (int r = 0; r < R; r++) scale(out + r * c.value_width, c.value_width, 1 / total[r]);
 }
@@ -178,10 +174,8 @@ static void attend_tile(const Attention& a, const Asked& asked, const float* q, 
     }
     std::memset(results, 0, sizeof(float) * rows * width);
     pick(rows, [&](auto r) {
-        if (a.cache.half)
-            attend_rows<r, Half>(a, asked, queries, results);
-        else
-            attend_rows<r, float>(a, asked, queries, results);
+        a.cache.half ? attend_rows<r, Half>(a, asked, queries, results)
+                     : attend_rows<r, float>(a, asked, queries, results);
     });
     for (int r = 0; r < rows; r++)
         std::memcpy(out + (size_t)asked.token(r) * out_stride + asked.head(r) * width,
@@ -192,13 +186,13 @@ static void attend(Team& team, const Attention& a, const std::vector<Tile>& tile
                    int q_stride, float* out, int out_stride) {
     int group = a.query_heads / a.cache.heads;
     int parts = (group + ROWS - 1) / ROWS, per_tile = a.cache.heads * parts;
-    auto work = [&](int item) {  // the longest first: a late long one would keep the others waiting
+    auto work = [&](int item, int) {  // the longest first: a late long one would keep others waiting
         const Tile& tile = tiles[tiles.size() - 1 - item / per_tile];
         int kv = item % per_tile / parts, part = item % parts;
         int first = kv * group + part * group / parts, last = kv * group + (part + 1) * group / parts;
         attend_tile(a, {tile, kv, first, last}, q, q_stride, out, out_stride);
     };
-    team.share((int)tiles.size() * per_tile, work, 1);
+    team.share((int)tiles.size() * per_tile, work, per_tile);
 }
 
 // A token's key and value into its slot.

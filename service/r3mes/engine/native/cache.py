@@ -40,6 +40,7 @@ class NativeCache:
         sizes = [shape.token_bytes * pool.block_size for shape in shapes.values()]
         block_bytes = sum(sizes)
         self._memory = Memory(pool.blocks * block_bytes)
+        self._memory.claim()
         begins = accumulate(sizes, initial=self._memory.address)
         self.layers = {
             layer: self._layer(shape, begin, block_bytes)

@@ -46,27 +46,11 @@ static inline Floats gate(Floats g, Floats up, int ending) {
     return g * 0.5f * (hyperbolic_tangent(inner) + 1.f) * up;
 }
 
-// What is read next, asked for meanwhile: each block of rows asks for its share of the next panel, so
-// that memory is never idle while registers are busy. `step` bytes for each line of 32 weights or 32
-// times four; with 0 the same place again, which has to be mapped: a search for an address that is
-// none takes time.
-struct Ahead {
-    const char* from;
-    int step;
-
-    void ask(long line) const {
-        __builtin_prefetch(from + line * step, 0, 2);
-        __builtin_prefetch(from + line * step + 64, 0, 2);
-    }
-};
-
 // Calls with a constant for `count`, 1..ROWS.
 template <int R = ROWS, typename Call>
 static inline void pick(int count, Call call) {
-    if constexpr (R > 0) {
-        if (count == R) return call(std::integral_constant<int, R>{});
-        pick<R - 1>(count, call);
-    }
+    if constexpr (R > 0)
+        count == R ? call(std::integral_constant<int, R>{}) : pick<R - 1>(count, call);
 }
 
 // A row of activations in 8 bits, with a scale for each group. What is not finite makes the scale
@@ -84,8 +68,7 @@ static void quantize(const float* x, int k, int group, int8_t* to, float* scales
         float inverse = high > 0 && finite ? 127.f / high : 0.f;
         scales[g] = finite ? high / 127.f : NAN;
         for (int i = 0; i < group; i += LANES) {
-            Ints q = __builtin_convertvector(round(load(x + i) * inverse), Ints);
-            if (!finite) q = Ints{};
+            Ints q = finite ? __builtin_convertvector(round(load(x + i) * inverse), Ints) : Ints{};
             store(to + i, __builtin_convertvector(q + OFFSET, Bytes));
         }
     }
@@ -107,45 +90,47 @@ struct Product {
     void run(Team& team) const {
         if (!count) return;
         if (w.kind == INT8)
-            team.share(count, [&](int row) {
+            team.share(count, [&](int row, int) {
                 quantize(x + (size_t)row * stride, w.k, w.group, small + (size_t)row * w.k,
                          scales + (size_t)row * w.groups());
             });
-        team.share(w.panels(), [&](int panel) {
-            if (w.kind == F32)
-                one_panel<float>(panel);
-            else if (w.kind == BF16)
-                one_panel<uint16_t>(panel);
-            else
-                one_panel<int8_t>(panel);
+        team.share(w.panels(), [&](int panel, int after) {
+            w.kind == F32    ? one_panel<float>(panel, after)
+            : w.kind == BF16 ? one_panel<uint16_t>(panel, after)
+                             : one_panel<int8_t>(panel, after);
         });
     }
 
+    // Each block of rows asks for its share of the panel that is read next, so that memory is never idle
+    // while registers are busy. With a step of 0 they ask for the same place again, a mapped one: a
+    // search for an address that is none takes time.
     template <typename T>
-    void one_panel(int panel) const {
-        size_t size = (size_t)w.k * PANEL;
-        const T* data = (const T*)w.data + panel * size;
-        Ahead next{(const char*)data, 0};
-        if (panel + 1 < w.panels() && count >= EARLY)
-            next = {(const char*)(data + size), PANEL * (sizeof(T) == 1 ? 4 : (int)sizeof(T))};
+    void one_panel(int panel, int after) const {
+        int inputs = sizeof(T) == 1 ? 4 : 1, lines = w.k / inputs;
+        size_t line = PANEL * inputs * sizeof(T);
+        const char *panels = (const char*)w.data, *next = panels + after * lines * line;
         // Rows are cut into blocks of nearly equal size, as few as registers allow.
-        int parts = (count + ROWS - 1) / ROWS, lines = sizeof(T) == 1 ? w.k / 4 : w.k;
-        next.step /= parts;
-        for (int part = 0, row = 0; part < parts; part++) {
+        int parts = (count + ROWS - 1) / ROWS;
+        size_t step = after == panel || count < EARLY ? 0 : line / parts;
+        for (int part = 0, row = 0; part < parts; part++, next += lines * step) {
             int rows = (count - row + parts - part - 1) / (parts - part);
-            pick(rows, [&](auto r) { block<r>(panel, row, data, next); });
-            next.from += (long)lines * next.step;
+            const T* data = (const T*)(panels + panel * lines * line);
+            pick(rows, [&](auto r) { block<r>(panel, row, data, next, step); });
             row += rows;
         }
     }
 
+    static void ask(const char* from) {
+        for (int line : {0, 64}) __builtin_prefetch(from + line, 0, 2);
+    }
+
     // R rows times one panel.
     template <int R, typename T>
-    void block(int panel, int row, const T* data, Ahead next) const {
+    void block(int panel, int row, const T* data, const char* next, size_t step) const {
         Floats sums[R][VECTORS] = {};
         const float* from = x + (size_t)row * stride;
         for (int i = 0; i < w.k; i++) {
-            next.ask(i);
+            ask(next + i * step);
             for (int v = 0; v < HALF; v++) {
                 Pair weights = load_pair(data + i * PANEL, v * LANES);
                 for (int r = 0; r < R; r++) {
@@ -159,7 +144,8 @@ struct Product {
     }
 
     template <int R>
-    void block(int panel, int row, const int8_t* data, Ahead next) const {
+    void block(int panel, int row, const int8_t* data, const char* next,
+               size_t step) const {
         Floats total[R][VECTORS] = {};
         int groups = w.groups(), quads = w.group / 4;
         for (int g = 0; g < groups; g++) {
@@ -167,7 +153,7 @@ struct Product {
             const int8_t* from = small + (size_t)row * w.k + g * w.group;
             for (int q = 0; q < quads; q++) {
                 const int8_t* line = data + ((size_t)g * quads + q) * PANEL * 4;
-                next.ask(g * quads + q);
+                ask(next + (g * quads + q) * step);
                 for (int r = 0; r < R; r++) {
                     int32_t four;
                     std::memcpy(&four, from + (size_t)r * w.k + 4 * q, 4);

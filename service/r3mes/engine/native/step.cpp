@@ -31,7 +31,7 @@ struct Model {
 
 // The flat batch. `tables` has a row of `table_width` block numbers for each sequence.
 struct Batch {
-    const int32_t *positions, *begins, *tables, *wanted;
+    const int32_t *positions, *begins, *tables, *wanted;  // the latter in order
     int32_t count, sequences, table_width, wanted_count;
     float* logits;  // [wanted_count][vocabulary]
     int64_t* best;  // [wanted_count]: the most likely token, or -1 where a logit is NaN
@@ -99,11 +99,18 @@ static std::vector<Tile> tiles_of(const Batch& batch, const Attention& a) {
     return tiles;
 }
 
+// One for each token whose logits are wanted, once those lie side by side.
+static std::vector<Tile> wanted_of(const Batch& batch, const std::vector<Tile>& tiles) {
+    std::vector<Tile> wanted;
+    for (const Tile& it : tiles)
+        for (int t = it.first, i; t < it.last; t++)
+            if ((i = wanted.size()) < batch.wanted_count && batch.wanted[i] == t)
+                wanted.push_back({i, i + 1, batch.positions[t], it.table});
+    return wanted;
+}
+
 static void keep(const Cache& c, const Tile& tile, int t, const float* key, const float* value) {
-    if (c.half)
-        keep<Half>(c, tile, t, key, value);
-    else
-        keep<float>(c, tile, t, key, value);
+    c.half ? keep<Half>(c, tile, t, key, value) : keep<float>(c, tile, t, key, value);
 }
 
 // One pass, run by every thread of the team; the phases between barriers are the lines of `layer`.
@@ -112,16 +119,14 @@ struct Pass {
     const Model& model;
     const Batch& batch;
     const Room& room;
-    const std::vector<Tile>& tiles;
+    const std::vector<Tile>&tiles, &wanted;
+    int count = batch.count;
 
     void run() {
-        for (int i = 0; i < model.count; i++) layer(model.layers[i]);
-        team.share(batch.wanted_count, [&](int i) {
-            normalize(model.last, hidden(batch.wanted[i]), room.normed + (size_t)i * room.stride);
-        });
+        for (int i = 0; i < model.count; i++) layer(model.layers[i], i + 1 == model.count);
         int vocabulary = model.head.n;
-        multiply(model.head, room.normed, batch.wanted_count, batch.logits, vocabulary, STORE);
-        team.share(batch.wanted_count, [&](int i) {
+        multiply(model.head, norm(model.last), count, batch.logits, vocabulary, STORE);
+        team.share(batch.wanted_count, [&](int i, int) {
             float* line = batch.logits + (size_t)i * vocabulary;
             for (int v = 0; model.logits_cap && v < vocabulary; v++)
                 line[v] = std::tanh(line[v] / model.logits_cap) * model.logits_cap;
@@ -129,23 +134,32 @@ struct Pass {
         });
     }
 
-    void layer(const Layer& it) {
+    // Of the last layer other tokens leave only their keys and values: it goes on with those wanted.
+    void layer(const Layer& it, bool last) {
         const Attention& a = it.attention;
         int width = it.qkv.n;
-        multiply(it.qkv, norm(it.before_attention), batch.count, room.qkv, width, STORE);
-        team.share((int)tiles.size(), [&](int i) {
+        multiply(it.qkv, norm(it.before_attention), count, room.qkv, width, STORE);
+        team.share((int)tiles.size(), [&](int i, int) {
             for (int t = tiles[i].first; t < tiles[i].last; t++) place(it, tiles[i], t);
         });
-        attend(team, a, tiles, room.qkv, width, room.attended, room.stride);
+        if (last) count = batch.wanted_count;
+        if (count < batch.count) team.share(1, [&](int, int) {
+            for (int i = 0; i < count; i++) {
+                const float* from = room.qkv + (size_t)batch.wanted[i] * width;
+                std::copy_n(from, width, room.qkv + (size_t)i * width);
+                std::copy_n(hidden(batch.wanted[i]), model.hidden, hidden(i));
+            }
+        });
+        attend(team, a, last ? wanted : tiles, room.qkv, width, room.attended, room.stride);
         add(it.out, room.attended, it.after_attention);
-        multiply(it.gate_up, norm(it.before_mlp), batch.count, room.inner, room.stride, model.gate);
+        multiply(it.gate_up, norm(it.before_mlp), count, room.inner, room.stride, model.gate);
         add(it.down, room.inner, it.after_mlp);
     }
 
     // The residual stream, or its norm where there is one.
     const float* norm(const Norm& norm) {
         if (!norm.weight) return room.hidden;
-        team.share(batch.count, [&](int t) {
+        team.share(count, [&](int t, int) {
             normalize(norm, hidden(t), room.normed + (size_t)t * room.stride);
         });
         return room.normed;
@@ -153,12 +167,10 @@ struct Pass {
 
     // Adds a product to the residual stream, through a norm or a factor where there is one.
     void add(const Weight& w, const float* x, const Norm& after) {
-        if (!after.weight && model.residual_scale == 1.f) {
-            multiply(w, x, batch.count, room.hidden, room.stride, ADD);
-            return;
-        }
-        multiply(w, x, batch.count, room.normed, room.stride, STORE);
-        team.share(batch.count, [&](int t) {
+        bool plain = !after.weight && model.residual_scale == 1.f;
+        multiply(w, x, count, plain ? room.hidden : room.normed, room.stride, plain ? ADD : STORE);
+        if (plain) return;
+        team.share(count, [&](int t, int) {
             float *from = room.normed + (size_t)t * room.stride, *to = hidden(t);
             if (after.weight) normalize(after, from, from);
             for (int i = 0; i < model.hidden; i += LANES)
@@ -199,7 +211,8 @@ void r3mes_disband(Team* team) { delete team; }
 
 void r3mes_step(Team* team, const Model* model, const Batch* batch, const Room* room) {
     std::vector<Tile> tiles = tiles_of(*batch, model->layers->attention);
-    team->run([&](int) { Pass{*team, *model, *batch, *room, tiles}.run(); });
+    std::vector<Tile> wanted = wanted_of(*batch, tiles);
+    team->run([&](int) { Pass{*team, *model, *batch, *room, tiles, wanted}.run(); });
 }
 
 // `y` is as wide as the weight, or half as wide where gates end it.
@@ -212,11 +225,11 @@ void r3mes_linear(Team* team, const Weight* w, const Room* room, const float* x,
 
 // RMSNorm of each row; few numbers are not worth waking anybody.
 void r3mes_normalize(Team* team, const Norm* norm, const float* x, int count, float* y) {
-    auto row = [&](int i) {
+    auto row = [&](int i, int) {
         normalize(*norm, x + (size_t)i * norm->width, y + (size_t)i * norm->width);
     };
     if (count * norm->width < 1 << 15)
-        for (int i = 0; i < count; i++) row(i);
+        for (int i = 0; i < count; i++) row(i, i);
     else
         team->run([&](int) { team->share(count, row); });
 }
@@ -227,7 +240,7 @@ void r3mes_attend(Team* team, const Attention* a, const Batch* batch, const floa
     const Cache& c = a->cache;
     std::vector<Tile> tiles = tiles_of(*batch, *a);
     team->run([&](int) {
-        team->share((int)tiles.size(), [&](int i) {
+        team->share((int)tiles.size(), [&](int i, int) {
             for (int t = tiles[i].first; t < tiles[i].last; t++)
                 keep(c, tiles[i], t, k + (size_t)t * c.heads * c.key_width,
                            v + (size_t)t * c.heads * c.value_width);

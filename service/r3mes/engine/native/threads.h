@@ -32,26 +32,24 @@ class Team {
     // Within a job: until every thread is here. What was written before is seen by all after it.
     void barrier() {
         uint32_t turn = turns.load(std::memory_order_relaxed);
-        if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
-            arrived.store(0, std::memory_order_relaxed);
-            next.store(0, std::memory_order_relaxed);
-            turns.store(turn + 1, std::memory_order_release);
-            turns.notify_all();
-        } else {
-            await(turn);
-        }
+        if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 < size) return await(turn);
+        arrived.store(0, std::memory_order_relaxed);
+        next.store(0, std::memory_order_relaxed);
+        turns.store(turn + 1, std::memory_order_release);
+        turns.notify_all();
     }
 
-    // Within a job: hands out 0..count-1, then meets at a barrier. Runs are long at first, since what
-    // lies side by side is read faster by one thread, and short at last, so that all end together
-    // (guided self-scheduling: Polychronopoulos and Kuck, 1987); none is longer than `most`.
+    // Within a job: hands out 0..count-1, then meets at a barrier. `work(at, after)` is told what its
+    // thread does next, or `at` again. Runs are long at first, since what lies side by side is read
+    // faster by one thread, and short at last, so that all end together (guided self-scheduling:
+    // Polychronopoulos and Kuck, 1987); none is longer than `most`.
     template <typename Work>
     void share(int count, Work work, int most = 1 << 20) {
-        for (int at = next.load(std::memory_order_relaxed); at < count;) {
-            int end = at + std::min(most, 1 + (count - at - 1) / (2 * size));
-            if (!next.compare_exchange_weak(at, end, std::memory_order_relaxed)) continue;
-            for (; at < end; at++) work(at);
-            at = next.load(std::memory_order_relaxed);
+        int at, end;
+        for (claim(count, most, at, end); at < count;) {
+            int now = at++;
+            if (at == end) claim(count, most, at, end);
+            work(now, at < count ? at : now);
         }
         barrier();
     }
@@ -60,6 +58,13 @@ class Team {
 
   private:
     static constexpr int SPINS = 4000;
+
+    // The next run is at..end; none is left where `at` is not below `count`.
+    void claim(int count, int most, int& at, int& end) {
+        at = next.load(std::memory_order_relaxed);
+        do end = at + std::min(most, 1 + (count - at - 1) / (2 * size));
+        while (at < count && !next.compare_exchange_weak(at, end, std::memory_order_relaxed));
+    }
 
     void serve(int thread) {
         for (barrier(); job; barrier()) {
