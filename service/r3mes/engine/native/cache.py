@@ -3,6 +3,7 @@
 What lies in a block past its owner's last token is never used, so blocks need no cleaning.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -40,7 +41,7 @@ class NativeCache:
         sizes = [shape.token_bytes * pool.block_size for shape in shapes.values()]
         block_bytes = sum(sizes)
         self._memory = Memory(pool.blocks * block_bytes)
-        self._memory.claim()
+        threading.Thread(target=self._memory.claim, name="claim", daemon=True).start()
         begins = accumulate(sizes, initial=self._memory.address)
         self.layers = {
             layer: self._layer(shape, begin, block_bytes)

@@ -7,7 +7,6 @@ import ctypes
 import mmap
 import os
 import sys
-import threading
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
@@ -255,19 +254,17 @@ class Memory:
         self.address = -(-begin // self.HUGE) * self.HUGE
 
     def claim(self) -> None:
-        """Has a thread of its own take the memory from the kernel, from its beginning on, whenever
-        a core is idle. Where a host lends its guests memory by the page, a huge page that is first
-        touched by a step costs that step milliseconds."""
-        if sys.platform == "linux":
-            threading.Thread(target=self._claim, name="claim", daemon=True).start()
+        """Takes all of it from the kernel, whenever a core is idle; for a thread of its own.
 
-    def _claim(self) -> None:
-        try:
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # 0 is this thread
-        except OSError:  # it would be in the way of those that compute
-            return
-        libc = ctypes.CDLL(None)
-        for at in range(0, self.size, self.HUGE):
-            size = min(self.HUGE, self.size - at)
-            if libc.madvise(c_void_p(self.address + at), c_size_t(size), MADV_POPULATE_WRITE):
-                return  # kernels before 5.14: it is taken as it is touched
+        Where a host lends its guests memory by the page, a huge page that is first touched by a
+        step costs that step milliseconds. Where threads cannot step back, or on kernels before
+        5.14, it is taken as it is touched.
+        """
+        if sys.platform == "linux":
+            libc, end = ctypes.CDLL(None), self.address + self.size
+            with suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # 0: this thread
+                for at in range(self.address, end, self.HUGE):
+                    size = c_size_t(min(self.HUGE, end - at))
+                    if libc.madvise(c_void_p(at), size, MADV_POPULATE_WRITE):
+                        break
