@@ -60,7 +60,7 @@ class Contest:
 
     @property
     def in_process_s(self) -> float:
-        return in_process.LOAD_S + self.course.rest_s + self.course.level(BURST).seconds
+        return in_process.LOAD_S + self.course.level(BURST).seconds
 
 
 def main() -> None:
@@ -189,10 +189,7 @@ def without_http(number: int, it: Contest, bar: Bar) -> Round:
     wanted = [(requests.ids(one.prompt), one.output_tokens) for one in requests.take(cell)]
     with bar.part(f"{IN_PROCESS}, {cell.name}", it.in_process_s):
         try:
-            answers = in_process.answer(
-                it.model, wanted, streams=cell.streams, rest_s=it.course.rest_s
-            )
-            seen = summarize(cell.name, answers)
+            seen = summarize(cell.name, in_process.answer(it.model, wanted, streams=cell.streams))
         except (R3mesError, BrokenProcessPool) as error:
             bar.say(f"  {IN_PROCESS} failed. {error}")
             return Round(IN_PROCESS, start_s=None, levels={}, burst=None, failure=str(error))
@@ -217,7 +214,6 @@ async def drive(
     (warm,) = await together(caller, requests.take(cell), cell)
     if warm.error:
         raise RuntimeError(f"The first request failed: {warm.error}.")
-    await asyncio.sleep(it.course.rest_s)
 
     async def figures(cell: Cell) -> Figures:
         wanted = requests.take(cell)

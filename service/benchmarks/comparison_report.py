@@ -16,7 +16,6 @@ from statistics import median
 from typing import Any
 
 from benchmarks.machine import describe_machine
-from benchmarks.plan import REST_S
 from benchmarks.servers import OURS, Missing, Server
 from r3mes.bench.figures import Figures
 
@@ -160,7 +159,6 @@ def heading(facts: dict[str, Any], picture: str) -> list[str]:
         f"Taken {facts['at']} at commit {facts['commit']} by `{facts['command']}`.",
         "Client and server share the processors.",
         "A cell is the same requests for every server; slow servers get the first of them.",
-        f"Each server rests for {REST_S} s after its first answer (in the quick run it does not).",
         "",
         f"![Output tokens/s and time to first token, by streams]({picture})",
         "",

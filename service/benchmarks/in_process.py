@@ -11,18 +11,15 @@ LOAD_S = 10  # about what it takes until the engine is warm
 Wanted = tuple[list[int], int]  # ids of the prompt, and tokens of the answer
 
 
-def answer(
-    model: Path, requests: Sequence[Wanted], *, streams: int, rest_s: float
-) -> list[Outcome]:
+def answer(model: Path, requests: Sequence[Wanted], *, streams: int) -> list[Outcome]:
     with apart() as pool:
-        return pool.submit(run, model, list(requests), streams, rest_s).result()
+        return pool.submit(run, model, list(requests), streams).result()
 
 
-def run(model: Path, requests: list[Wanted], streams: int, rest_s: float) -> list[Outcome]:
+def run(model: Path, requests: list[Wanted], streams: int) -> list[Outcome]:
     from benchmarks.subject import load
 
     it = load(model, weights="float32")
-    time.sleep(rest_s)
     waiting, running = list(range(len(requests))), set[int]()
     started: dict[int, float] = {}
     while waiting or running:

@@ -11,7 +11,6 @@ from r3mes.bench.prompts import prompt as random_words
 TAIL = 16  # requests of a level beyond its streams, so that some begin while others run
 BURST = 16  # prompts that arrive together
 TOKENS = 128, 64  # in and out: what the seconds below are of
-REST_S = 3  # between a server's first answer and its turn
 # Seconds of such a request with 135m, as the slower of the usual servers take them on two cores.
 ALONE_S, AMONG_FOUR_S, AMONG_MORE_S = 1.6, 0.8, 0.4
 WEIGHT: dict[Size, float] = {"135m": 1, "360m": 2.7, "qwen2.5-0.5b": 3.7, "qwen3-0.6b": 4.4}
@@ -36,8 +35,7 @@ class Cell:
 class Course:
     """`prompt` and `output` bound the tokens of a request, which are drawn for each.
 
-    `highest` is a level for ours alone, in the first round. Servers rest for `rest_s` before their
-    turn: some take memory when they start, others once they are idle, and all serve for days.
+    `highest` is a level for ours alone, in the first round.
     """
 
     size: Size
@@ -48,7 +46,6 @@ class Course:
     highest: int | None = None
     all_servers: bool = False
     patient: bool = True  # with servers that take long to start or few streams
-    rest_s: float = REST_S
 
     @property
     def words(self) -> str:
@@ -87,7 +84,7 @@ class Course:
         """About what a round of the server takes."""
         start = server.start_s if number == 0 or not server.stays else 0
         cells = [self.warm(), *self.levels_of(server, number), self.burst_of(server)]
-        return start + self.rest_s + sum(cell.seconds for cell in cells if cell)
+        return start + sum(cell.seconds for cell in cells if cell)
 
 
 COURSES = (
@@ -97,7 +94,7 @@ COURSES = (
     Course("qwen2.5-0.5b", 3, (16,), prompt=(32, 32), output=(16, 16)),
     Course("qwen3-0.6b", 3, (16,), prompt=(16, 64), output=(8, 32)),
 )
-QUICK = (Course("135m", 1, (1, 16), all_servers=True, patient=False, rest_s=0),)
+QUICK = (Course("135m", 1, (1, 16), all_servers=True, patient=False),)
 
 
 @dataclass(frozen=True)

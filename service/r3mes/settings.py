@@ -123,7 +123,10 @@ class EngineSettings(Section):
         0.5, gt=0, le=0.95, description="Share of the memory still free that the KV cache may take."
     )
     kv_memory_limit_mb: int = Field(
-        4096, ge=1, description="Upper bound of the KV cache on a CPU, in MiB."
+        4096,
+        ge=1,
+        description="Upper bound of the KV cache on a CPU, in MiB. A quarter of the cache is taken "
+        "from the system at the start, the rest as it is needed.",
     )
     kv_dtype: Literal["auto", "float16"] = Field(
         "auto",

@@ -50,7 +50,7 @@ class Forward(Protocol):
     ahead: bool
 
     def logits(self, rows: Sequence[Row], keep: Sequence[int], *, last: Tensor | None) -> Logits:
-        """Of the kept places of the flat batch, in their order; rows come as `step.order` has them.
+        """Of the kept places of the flat batch, which ascend; rows come as `step.order` has them.
 
         `last` [rows of the batch before] are the tokens that were chosen there, int64, on the
         device and in the order of `Batch.rows`; `row.follows` is an index of it. One that is

@@ -30,7 +30,7 @@ struct Tile {
 
 constexpr int KEYS = 256;    // keys of one stretch
 constexpr int WIDEST = 512;  // numbers of a head
-constexpr float HIDDEN = -1e30f;  // a score
+constexpr float UNSEEN = -1e30f;  // the score of a key that a row does not see
 
 // Of two times 16 keys. `ahead` are those, or the values, that are read next: blocks lie anywhere in
 // memory, so that only who reads the block table can ask for them in time. Asked for into the second
@@ -106,8 +106,8 @@ static inline void scale(float* row, int width, float by) {
 // of a stretch that hides all shrink to 0 with the first key that is seen.
 static inline void hide(float* scores, int from, int count, int position, int window) {
     int after = std::max(0, position + 1 - from), before = window ? position - window + 1 - from : 0;
-    for (int i = after; i < count; i++) scores[i] = HIDDEN;
-    for (int i = 0; i < std::min(before, count); i++) scores[i] = HIDDEN;
+    for (int i = after; i < count; i++) scores[i] = UNSEEN;
+    for (int i = 0; i < std::min(before, count); i++) scores[i] = UNSEEN;
 }
 
 // Query heads first..last of a tile's tokens, which share key head `kv`: a row for each token and head.
@@ -138,7 +138,7 @@ static void attend_rows(const Attention& a, const Asked& asked, const float* que
         int inside = asked.kv * c.block_size + at % c.block_size;
         return (const T*)first + asked.tile.table[at / c.block_size] * c.stride + inside * width;
     };
-    // Of a stretch, by 16 keys; the last ones stand twice.
+    // Of a stretch, by 16 keys; behind the keys stands what is asked for last, the first values.
     const T *keys[KEYS / STRIPE + 3], *values[KEYS / STRIPE + 1];
     for (int from = begin; from <= high; from += KEYS) {
         int live = std::min(KEYS, high + 1 - from), stripes = (live + STRIPE - 1) / STRIPE;

@@ -5,7 +5,6 @@ Owns the mirror of the C++ structures. Knows nothing of models.
 
 import ctypes
 import mmap
-import os
 import sys
 import weakref
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ F32, BF16, INT8 = 0, 1, 2
 STORE, GATE_SILU, GATE_GELU = 0, 2, 3
 STRIPE, PANEL = 16, 32
 WIDEST_HEAD = 512
-MADV_POPULATE_WRITE = 23  # of Linux; not in `mmap`, whose madvise would keep the interpreter's lock
+MADV_POPULATE_WRITE = 23  # of Linux, and not in `mmap`
 AGAIN = "install the package again"
 CPU_INFO = Path("/proc/cpuinfo")
 # What the kernel calls the instructions that a build needs.
@@ -253,18 +252,11 @@ class Memory:
         begin = ctypes.addressof(ctypes.c_char.from_buffer(self._held))
         self.address = -(-begin // self.HUGE) * self.HUGE
 
-    def claim(self) -> None:
-        """Takes all of it from the kernel, whenever a core is idle; for a thread of its own.
+    def take(self, size: int) -> None:
+        """Has the kernel give the first `size` bytes now, and not when each page is first touched.
 
-        Where a host lends its guests memory by the page, a huge page that is first touched by a
-        step costs that step milliseconds. Where threads cannot step back, or on kernels before
-        5.14, it is taken as it is touched.
+        Kernels before 5.14 and other systems give nothing ahead.
         """
         if sys.platform == "linux":
-            libc, end = ctypes.CDLL(None), self.address + self.size
-            with suppress(OSError):
-                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # 0: this thread
-                for at in range(self.address, end, self.HUGE):
-                    size = c_size_t(min(self.HUGE, end - at))
-                    if libc.madvise(c_void_p(at), size, MADV_POPULATE_WRITE):
-                        break
+            madvise = ctypes.CDLL(None).madvise
+            madvise(c_void_p(self.address), c_size_t(size), MADV_POPULATE_WRITE)

@@ -120,17 +120,13 @@ struct Product {
         }
     }
 
-    static void ask(const char* from) {
-        for (int line : {0, 64}) __builtin_prefetch(from + line, 0, 2);
-    }
-
     // R rows times one panel.
     template <int R, typename T>
     void block(int panel, int row, const T* data, const char* next, size_t step) const {
         Floats sums[R][VECTORS] = {};
         const float* from = x + (size_t)row * stride;
         for (int i = 0; i < w.k; i++) {
-            ask(next + i * step);
+            for (int at : {0, 64}) __builtin_prefetch(next + i * step + at, 0, 2);
             for (int v = 0; v < HALF; v++) {
                 Pair weights = load_pair(data + i * PANEL, v * LANES);
                 for (int r = 0; r < R; r++) {
@@ -144,8 +140,7 @@ struct Product {
     }
 
     template <int R>
-    void block(int panel, int row, const int8_t* data, const char* next,
-               size_t step) const {
+    void block(int panel, int row, const int8_t* data, const char* next, size_t step) const {
         Floats total[R][VECTORS] = {};
         int groups = w.groups(), quads = w.group / 4;
         for (int g = 0; g < groups; g++) {
@@ -153,7 +148,7 @@ struct Product {
             const int8_t* from = small + (size_t)row * w.k + g * w.group;
             for (int q = 0; q < quads; q++) {
                 const int8_t* line = data + ((size_t)g * quads + q) * PANEL * 4;
-                ask(next + (g * quads + q) * step);
+                for (int at : {0, 64}) __builtin_prefetch(next + (g * quads + q) * step + at, 0, 2);
                 for (int r = 0; r < R; r++) {
                     int32_t four;
                     std::memcpy(&four, from + (size_t)r * w.k + 4 * q, 4);

@@ -31,7 +31,7 @@ struct Model {
 
 // The flat batch. `tables` has a row of `table_width` block numbers for each sequence.
 struct Batch {
-    const int32_t *positions, *begins, *tables, *wanted;  // the latter in order
+    const int32_t *positions, *begins, *tables, *wanted;  // wanted ones ascend
     int32_t count, sequences, table_width, wanted_count;
     float* logits;  // [wanted_count][vocabulary]
     int64_t* best;  // [wanted_count]: the most likely token, or -1 where a logit is NaN
@@ -142,18 +142,20 @@ struct Pass {
         team.share((int)tiles.size(), [&](int i, int) {
             for (int t = tiles[i].first; t < tiles[i].last; t++) place(it, tiles[i], t);
         });
-        if (last) count = batch.wanted_count;
-        if (count < batch.count) team.share(1, [&](int, int) {
-            for (int i = 0; i < count; i++) {
-                const float* from = room.qkv + (size_t)batch.wanted[i] * width;
-                std::copy_n(from, width, room.qkv + (size_t)i * width);
-                std::copy_n(hidden(batch.wanted[i]), model.hidden, hidden(i));
-            }
-        });
-        attend(team, a, last ? wanted : tiles, room.qkv, width, room.attended, room.stride);
+        if (last && (count = batch.wanted_count) < batch.count)
+            team.share(1, [&](int, int) { narrow(width); });
+        attend(team, a, count < batch.count ? wanted : tiles, room.qkv, width, room.attended, room.stride);
         add(it.out, room.attended, it.after_attention);
         multiply(it.gate_up, norm(it.before_mlp), count, room.inner, room.stride, model.gate);
         add(it.down, room.inner, it.after_mlp);
+    }
+
+    void narrow(int width) {
+        for (int i = 0; i < count; i++) {
+            const float* from = room.qkv + (size_t)batch.wanted[i] * width;
+            std::memmove(room.qkv + (size_t)i * width, from, width * sizeof(float));
+            std::memmove(hidden(i), hidden(batch.wanted[i]), model.hidden * sizeof(float));
+        }
     }
 
     // The residual stream, or its norm where there is one.

@@ -42,14 +42,17 @@ class Team {
     // Within a job: hands out 0..count-1, then meets at a barrier. `work(at, after)` is told what its
     // thread does next, or `at` again. Runs are long at first, since what lies side by side is read
     // faster by one thread, and short at last, so that all end together (guided self-scheduling:
-    // Polychronopoulos and Kuck, 1987); none is longer than `most`.
+    // Polychronopoulos and Kuck, 1987); none is longer than `most`. While enough is left for all, a
+    // thread takes its next run before the last work of one.
     template <typename Work>
     void share(int count, Work work, int most = 1 << 20) {
         int at, end;
         for (claim(count, most, at, end); at < count;) {
             int now = at++;
-            if (at == end) claim(count, most, at, end);
-            work(now, at < count ? at : now);
+            bool early = at == end && next.load(std::memory_order_relaxed) + size <= count;
+            if (early) claim(count, most, at, end);
+            work(now, at < std::min(end, count) ? at : now);
+            if (at == end && !early) claim(count, most, at, end);
         }
         barrier();
     }

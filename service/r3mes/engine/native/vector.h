@@ -9,9 +9,9 @@
 // Numbers that lie side by side in every layout, whatever a register holds.
 constexpr int STRIPE = 16;
 
-// Floats of a register, and rows of a product that registers have room for: the sums of 32 outputs
-// for each, beside weights and an activation, and for each the address of its own; from twelve rows
-// on GCC fetches such addresses from vector registers, for every input anew.
+// Floats of a register, and rows of a product that registers have room for: for the sums of 32 outputs
+// of each, beside weights and an activation, and for their addresses; from twelve on GCC keeps some
+// of those in vector registers, and fetches them for every input.
 #if defined(__AVX512F__)
 #include <immintrin.h>
 constexpr int LANES = 16, ROWS = 10;

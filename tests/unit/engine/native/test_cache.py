@@ -1,3 +1,7 @@
+import mmap
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -17,3 +21,20 @@ def test_all_layers_of_a_block_lie_together_and_in_no_other_ones_place(dtype: to
     begins = [(at - first) // size for it in cache.layers.values() for at in (it.keys, it.values)]
     assert [0, 1024, 1536, 1792, 2048, 3072] == begins
     assert {3584} == {it.stride for it in cache.layers.values()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no kernel that gives memory ahead")
+def test_a_quarter_of_the_cache_is_taken_when_it_is_made() -> None:
+    shapes = {0: LayerShape(4, 64, 64, None, torch.float32)}
+    pool = make_pool(shapes.values(), 4096, block_size=16, longest=16, cpu=True)
+    before = resident_mib()
+
+    cache = NativeCache(shapes, pool)
+
+    assert 128 == cache.num_blocks * cache.layers[0].stride * 4 >> 20
+    assert 30 < resident_mib() - before < 40
+
+
+def resident_mib() -> int:
+    """Memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE >> 20

@@ -2,9 +2,7 @@
 
 import ctypes
 import mmap
-import os
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -26,46 +24,25 @@ def test_memory_is_zeroed_and_begins_where_a_huge_page_may(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no kernel that gives memory ahead")
-def test_memory_is_taken_from_the_kernel_before_anybody_touches_it() -> None:
-    size, before = 64 << 20, resident()
-    memory = Memory(size)
+def test_as_much_of_a_memory_as_is_wanted_is_there_before_anybody_touches_it() -> None:
+    memory, before = Memory(96 << 20), resident()
 
-    claim(memory)
+    memory.take(64 << 20)
 
-    assert size * 0.9 < resident() - before
-    ctypes.memset(memory.address, 1, size)
-    assert size * 1.1 > resident() - before
+    taken = resident() - before
+    assert 60 < taken >> 20 < 70
+    ctypes.memset(memory.address, 1, 64 << 20)
+    assert 1 > (resident() - before - taken) >> 20
 
 
-def test_what_was_written_before_it_is_claimed_stays() -> None:
+def test_what_was_written_before_memory_is_taken_stays() -> None:
     memory = Memory(3 * Memory.HUGE + 5)
     written, place = bytes(range(256)) * 10, memory.address + Memory.HUGE
     ctypes.memmove(place, written, len(written))
 
-    claim(memory)
+    memory.take(memory.size)
 
     assert written == ctypes.string_at(place, len(written))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="no kernel that gives memory ahead")
-def test_a_thread_that_cannot_step_back_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "sched_setscheduler", refuse)
-    before = resident()
-    memory = Memory(64 << 20)
-
-    claim(memory)
-
-    assert memory.size * 0.1 > resident() - before
-
-
-def claim(memory: Memory) -> None:
-    """By a thread of its own, as the cache has it done: it is the last in line from then on."""
-    thread = threading.Thread(target=memory.claim)
-    thread.start()
-    thread.join()
 
 
 def resident() -> int:
