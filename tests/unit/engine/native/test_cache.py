@@ -1,12 +1,9 @@
-import mmap
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from r3mes.engine.native.cache import NativeCache
 from r3mes.engine.pool_size import LayerShape, make_pool
+from support.taken_memory import resident_mib, where_given_ahead
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -23,7 +20,7 @@ def test_all_layers_of_a_block_lie_together_and_in_no_other_ones_place(dtype: to
     assert {3584} == {it.stride for it in cache.layers.values()}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no kernel that gives memory ahead")
+@where_given_ahead
 def test_a_quarter_of_the_cache_is_taken_when_it_is_made() -> None:
     shapes = {0: LayerShape(4, 64, 64, None, torch.float32)}
     pool = make_pool(shapes.values(), 4096, block_size=16, longest=16, cpu=True)
@@ -33,8 +30,3 @@ def test_a_quarter_of_the_cache_is_taken_when_it_is_made() -> None:
 
     assert 128 == cache.num_blocks * cache.layers[0].stride * 4 >> 20
     assert 30 < resident_mib() - before < 40
-
-
-def resident_mib() -> int:
-    """Memory that this process has."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE >> 20

@@ -2,12 +2,11 @@
 
 import ctypes
 import mmap
-import sys
-from pathlib import Path
 
 import pytest
 
 from r3mes.engine.native.library import Memory
+from support.taken_memory import resident_mib, where_given_ahead
 
 
 @pytest.mark.parametrize("advice", [None, 9999], ids=["this system", "one without huge pages"])
@@ -23,16 +22,16 @@ def test_memory_is_zeroed_and_begins_where_a_huge_page_may(
     assert 100 == memory.size
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no kernel that gives memory ahead")
+@where_given_ahead
 def test_as_much_of_a_memory_as_is_wanted_is_there_before_anybody_touches_it() -> None:
-    memory, before = Memory(96 << 20), resident()
+    memory, before = Memory(96 << 20), resident_mib()
 
     memory.take(64 << 20)
 
-    taken = resident() - before
-    assert 60 < taken >> 20 < 70
+    taken = resident_mib() - before
+    assert 60 < taken < 70
     ctypes.memset(memory.address, 1, 64 << 20)
-    assert 1 > (resident() - before - taken) >> 20
+    assert 1 >= resident_mib() - before - taken
 
 
 def test_what_was_written_before_memory_is_taken_stays() -> None:
@@ -43,9 +42,3 @@ def test_what_was_written_before_memory_is_taken_stays() -> None:
     memory.take(memory.size)
 
     assert written == ctypes.string_at(place, len(written))
-
-
-def resident() -> int:
-    """Bytes of this process that lie in memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * mmap.PAGESIZE
