@@ -70,7 +70,10 @@ def main() -> None:
     parser.add_argument("--size", choices=[course.size for course in COURSES], help="only this one")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--levels", help="streams at a time, parted by commas")
-    parser.add_argument("--servers", help="names, parted by commas; by default all that are found")
+    parser.add_argument(
+        "--servers",
+        help=f"names, parted by commas; by default all that are found. {IN_PROCESS} brings {OURS}",
+    )
     parser.add_argument("--out", type=Path, default=PAGE)
     asked = parser.parse_args()
     courses = [it for it in (QUICK if asked.quick else COURSES) if asked.size in (None, it.size)]
@@ -82,6 +85,8 @@ def main() -> None:
         levels = tuple(map(int, asked.levels.split(",")))
         courses = [replace(course, levels=levels, highest=None) for course in courses]
     names = set(asked.servers.split(",")) if asked.servers else None
+    if names and IN_PROCESS in names:
+        names.add(OURS)  # after which it is taken
     contests = [prepare(course, names) for course in courses]
     with Bar(planned_s(contests)) as bar:
         take(contests, bar, page=asked.out)

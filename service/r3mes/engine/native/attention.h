@@ -30,7 +30,7 @@ struct Tile {
 
 constexpr int KEYS = 256;    // keys of one stretch
 constexpr int WIDEST = 512;  // numbers of a head
-constexpr float UNSEEN = -1e30f;  // the score of a key that a row does not see
+constexpr float LEAST = -1e30f;  // of a running maximum: finite, so that hidden keys weigh nothing
 
 // Of two times 16 keys. `ahead` are those, or the values, that are read next: blocks lie anywhere in
 // memory, so that only who reads the block table can ask for them in time. Asked for into the second
@@ -102,12 +102,11 @@ static inline void scale(float* row, int width, float by) {
     for (int d = 0; d < width; d += LANES) store(row + d, load(row + d) * by);
 }
 
-// Hides from a row what lies after its position or before its window: keys from..from + count. Sums
-// of a stretch that hides all shrink to 0 with the first key that is seen.
+// Hides from a row what lies after its position or before its window: keys from..from + count.
 static inline void hide(float* scores, int from, int count, int position, int window) {
     int after = std::max(0, position + 1 - from), before = window ? position - window + 1 - from : 0;
-    for (int i = after; i < count; i++) scores[i] = UNSEEN;
-    for (int i = 0; i < std::min(before, count); i++) scores[i] = UNSEEN;
+    for (int i = after; i < count; i++) scores[i] = -INFINITY;
+    for (int i = 0; i < std::min(before, count); i++) scores[i] = -INFINITY;
 }
 
 // Query heads first..last of a tile's tokens, which share key head `kv`: a row for each token and head.
@@ -128,7 +127,7 @@ static void attend_rows(const Attention& a, const Asked& asked, const float* que
     const Cache& c = a.cache;
     float scores[R][KEYS], most[R], total[R];
     for (int r = 0; r < R; r++) {
-        most[r] = a.sinks ? a.sinks[asked.head(r)] : -INFINITY;
+        most[r] = a.sinks ? std::max(a.sinks[asked.head(r)], LEAST) : LEAST;
         total[r] = a.sinks ? 1.f : 0.f;
     }
     int low = asked.position(0), high = asked.position(R - 1);

@@ -301,3 +301,14 @@ def test_a_cache_in_sixteen_bits_takes_half_the_memory() -> None:
 
     assert shape.token_bytes == 2 * narrow.token_bytes
     assert replace(shape, dtype=torch.float16) == narrow
+
+
+def test_scores_that_all_overflow_are_seen_as_broken(found: Operators, team: Team) -> None:
+    case = Case()
+    cached = Cached(found, team, case, [3])
+    made = Sequence.random(case, 3, seed=0)
+    endless = replace(made, query=made.query * 0 + 1, key=made.key * 0 - 3e38)
+
+    (out,) = cached.step([endless], [(0, 0, 3)])
+
+    assert out.isnan().all()
