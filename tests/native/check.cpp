@@ -1,5 +1,6 @@
 // The operators against naive loops, to be built with sanitizers: products of all kinds, attention
 // and a whole step of a made-up model, on three threads with random shapes. Prints what differs.
+#define SOURCES ""
 #include "../../service/r3mes/engine/native/step.cpp"
 
 #include <cstdio>

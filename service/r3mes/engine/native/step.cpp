@@ -203,9 +203,6 @@ struct Pass {
 extern "C" {
 
 // Of which sources this is a build: another's structures could not be trusted.
-#ifndef SOURCES
-#define SOURCES ""
-#endif
 const char* r3mes_sources() { return SOURCES; }
 
 Team* r3mes_team(int threads) { return new Team(threads); }

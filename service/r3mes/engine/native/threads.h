@@ -1,11 +1,14 @@
 // The threads of a forward pass: they meet at barriers and share out work by a counter.
 //
-// A thread that waits spins for some ten microseconds, then sleeps: pure spinning collapses as soon as
-// something else wants the core, and sleeping at once costs more than most waits take.
+// A thread that waits spins about as long as most waits take, then sleeps: the other may need this very
+// core to go on. It never yields, as `std::atomic::wait` would: that gives a stranger a whole time slice.
 #pragma once
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -35,8 +38,11 @@ class Team {
         if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 < size) return await(turn);
         arrived.store(0, std::memory_order_relaxed);
         next.store(0, std::memory_order_relaxed);
-        turns.store(turn + 1, std::memory_order_release);
-        turns.notify_all();
+        {
+            std::lock_guard held(sleep);
+            turns.store(turn + 1, std::memory_order_release);
+        }
+        wake.notify_all();
     }
 
     // Within a job: hands out 0..count-1, then meets at a barrier. `work(at, after)` is told what its
@@ -60,7 +66,8 @@ class Team {
     const int size;
 
   private:
-    static constexpr int SPINS = 4000;
+    using Clock = std::chrono::steady_clock;
+    static constexpr std::chrono::microseconds SPIN{10};
 
     // The next run is at..end; none is left where `at` is not below `count`.
     void claim(int count, int most, int& at, int& end) {
@@ -77,19 +84,17 @@ class Team {
     }
 
     void await(uint32_t turn) {
-        for (int i = 0; i < SPINS; i++) {
-            if (turns.load(std::memory_order_acquire) != turn) return;
-#if defined(__x86_64__)
-            __builtin_ia32_pause();
-#else
-            asm volatile("yield");
-#endif
-        }
-        turns.wait(turn, std::memory_order_acquire);
+        auto passed = [&] { return turns.load(std::memory_order_acquire) != turn; };
+        for (auto late = Clock::now() + SPIN; Clock::now() < late;)
+            if (passed()) return;
+        std::unique_lock held(sleep);
+        wake.wait(held, passed);
     }
 
     std::vector<std::thread> others;
     const std::function<void(int)>* job = nullptr;
+    std::mutex sleep;
+    std::condition_variable wake;
     alignas(64) std::atomic<uint32_t> turns{0};
     alignas(64) std::atomic<int> arrived{0};
     alignas(64) std::atomic<int> next{0};
