@@ -1,7 +1,7 @@
 // The threads of a forward pass: they meet at barriers and share out work by a counter.
 //
-// A thread that waits spins about as long as most waits take, then sleeps: the other may need this very
-// core to go on. It never yields, as `std::atomic::wait` would: that gives a stranger a whole time slice.
+// A thread that waits spins about as long as most waits take, then sleeps: whom it waits for may need
+// this very core. It never yields, as libstdc++'s atomics do: that may give a stranger a time slice.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -39,10 +39,10 @@ class Team {
         arrived.store(0, std::memory_order_relaxed);
         next.store(0, std::memory_order_relaxed);
         {
-            std::lock_guard held(sleep);
+            std::lock_guard held(door);
             turns.store(turn + 1, std::memory_order_release);
         }
-        wake.notify_all();
+        opened.notify_all();
     }
 
     // Within a job: hands out 0..count-1, then meets at a barrier. `work(at, after)` is told what its
@@ -87,14 +87,14 @@ class Team {
         auto passed = [&] { return turns.load(std::memory_order_acquire) != turn; };
         for (auto late = Clock::now() + SPIN; Clock::now() < late;)
             if (passed()) return;
-        std::unique_lock held(sleep);
-        wake.wait(held, passed);
+        std::unique_lock held(door);
+        opened.wait(held, passed);
     }
 
     std::vector<std::thread> others;
     const std::function<void(int)>* job = nullptr;
-    std::mutex sleep;
-    std::condition_variable wake;
+    alignas(64) std::mutex door;
+    std::condition_variable opened;
     alignas(64) std::atomic<uint32_t> turns{0};
     alignas(64) std::atomic<int> arrived{0};
     alignas(64) std::atomic<int> next{0};
