@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -309,7 +310,9 @@ def command() -> str:
     return " ".join(["python -m", name, *sys.argv[1:]])
 
 
+@cache
 def commit() -> str:
+    """Asked once: a page that a run has written makes the tree another."""
     asked = ["git", "describe", "--always", "--dirty"]
     here = Path(__file__).parent
     said = subprocess.run(asked, capture_output=True, text=True, check=False, cwd=here)

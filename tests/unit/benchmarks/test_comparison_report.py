@@ -2,12 +2,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from benchmarks.comparison_report import (
     BURST_GOALS,
     GOALS,
     IN_PROCESS,
     Round,
     Section,
+    commit,
     verdicts,
     write_report,
 )
@@ -114,3 +117,17 @@ def test_a_page_has_numbers_picture_and_the_level_that_had_fewer_rounds(tmp_path
     assert "at most 15 s; 5.0." in text
     assert [4.0, 6.0] == json.loads((tmp_path / "servers.json").read_text())["starts"]
     assert (tmp_path / "servers.svg").exists()
+
+
+def test_all_pages_of_a_run_name_the_commit_that_it_began_with(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first page changes the tree, so that git then calls it dirty."""
+    git = tmp_path / "git"
+    git.write_text(f"#!/bin/sh\necho asked >> {tmp_path}/log; wc -l < {tmp_path}/log\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    commit.cache_clear()
+
+    assert ["1", "1"] == [commit(), commit()]
+    commit.cache_clear()
