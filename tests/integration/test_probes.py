@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -20,9 +20,9 @@ LONG_STEPS = {
     "probes.ready_heartbeat_s": 0.2,
     "probes.live_heartbeat_s": 0.2,
 }
+ONE_SEAT = {"engine.runner": "fake", "engine.max_batch": 1, "engine.fake_step_ms": 20}
 QUICK_TO_NOTICE = {
     "engine.runner": "fake",
-    "engine.max_batch": 1,
     "engine.fake_step_ms": 20,
     "probes.ready_heartbeat_s": 1,
     "probes.live_heartbeat_s": 3,
@@ -119,12 +119,20 @@ def test_a_hung_supervisor_ends_readiness_too(watchful: Replica) -> None:
     wait_for(lambda: replica.probe("/readyz").status_code == 200, "readiness again")
 
 
-def test_probes_answer_while_every_slot_is_taken(watchful: Replica) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        answers = [pool.submit(complete, watchful, max_tokens=150) for _ in range(3)]
-        wait_for(lambda: watchful.metric("r3mes_requests_waiting") == 2, "a line")
+def test_probes_answer_while_every_slot_is_taken(start_replica: Start) -> None:
+    replica = start_replica(ONE_SEAT).wait_ready()
 
-        assert 200 == watchful.probe("/readyz").status_code
-        assert 200 == watchful.probe("/livez").status_code
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(complete, replica, max_tokens=150) for _ in range(3)]
+        wait_for(lambda: in_line(replica, answers), "a line")
+
+        assert 200 == replica.probe("/readyz").status_code
+        assert 200 == replica.probe("/livez").status_code
 
     assert [200, 200, 200] == [answer.result().status_code for answer in answers]
+
+
+def in_line(replica: Replica, answers: list[Future[httpx.Response]]) -> bool:
+    """Whether two wait; an answer before that ends the test, for then they never will."""
+    assert [] == [answer.result().text for answer in answers if answer.done()]
+    return replica.metric("r3mes_requests_waiting") == 2
