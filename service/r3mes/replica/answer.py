@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from r3mes.engine.messages import Update
+from r3mes.engine.messages import Stamps, Update
 from r3mes.replica.choice import Choice, Piece, Reading
 from r3mes.replica.engine_client import Generation, Job
 from r3mes.replica.exchange import Exchange
@@ -25,6 +25,7 @@ class Answer:
             Choice(text, reading, logprobs=job.params.logprobs is not None) for job in jobs
         ]
         self._n = n
+        self._unfinished = len(jobs)
         self._prompt_tokens = sum(len(job.prompt) for job in jobs[::n])
         self._exchange = exchange
         exchange.stamps = [None] * len(jobs)
@@ -32,28 +33,28 @@ class Answer:
 
     @property
     def done(self) -> bool:
-        return all(choice.finish is not None for choice in self.choices)
+        return not self._unfinished
 
     async def next_pieces(self, generation: Generation) -> list[tuple[int, Piece]]:
         """A piece for each update; raises the error that ended one of the choices."""
-        pieces = [
+        return [
             (index, self._take(index, update, generation))
             for index, update in await anext(generation)
             if self.choices[index].finish is None  # it goes on a little after a stop string
         ]
-        self._account()
-        return pieces
 
     def _take(self, index: int, update: Update, generation: Generation) -> Piece:
-        choice = self.choices[index]
+        choice, exchange = self.choices[index], self._exchange
+        count = choice.count
         piece = choice.take(update)
-        stamps = choice.stamps
-        if piece.finish is not None and update.finish is None:  # the engine learns of it now
-            generation.stop(index)
-            if stamps is not None:
-                stamps = msgspec.structs.replace(stamps, finished=time.monotonic())
-        self._exchange.stamps[index] = stamps
-        self._exchange.finish_reasons[index] = piece.finish
+        exchange.completion_tokens += choice.count - count
+        if update.stamps is not None:
+            self._stamp(index, update.stamps)
+        if piece.finish is not None:
+            exchange.finish_reasons[index] = piece.finish
+            self._unfinished -= 1
+            if update.finish is None:  # the engine learns of it now
+                self._stop(index, generation)
         return piece
 
     def usage(self) -> Usage:
@@ -64,14 +65,21 @@ class Answer:
             cached=exchange.cached_tokens,
         )
 
-    def _account(self) -> None:
+    def _stamp(self, index: int, stamps: Stamps) -> None:
+        """The engine's first and last news of a choice bring its stamps."""
         exchange = self._exchange
-        exchange.first_chunk = exchange.first_chunk or time.monotonic()
-        exchange.prompt_tokens = self._prompt_tokens
-        exchange.completion_tokens = sum(choice.count for choice in self.choices)
-        exchange.cached_tokens = sum(
-            choice.stamps.cached_tokens for choice in self.choices[:: self._n] if choice.stamps
-        )
+        if exchange.first_chunk is None:
+            exchange.first_chunk = time.monotonic()
+            exchange.prompt_tokens = self._prompt_tokens
+        exchange.stamps[index] = stamps
+        exchange.cached_tokens = sum(it.cached_tokens for it in exchange.stamps[:: self._n] if it)
+
+    def _stop(self, index: int, generation: Generation) -> None:
+        generation.stop(index)
+        stamps = self._exchange.stamps[index]
+        if stamps is not None:
+            ended = msgspec.structs.replace(stamps, finished=time.monotonic())
+            self._exchange.stamps[index] = ended
 
 
 class Gathered:

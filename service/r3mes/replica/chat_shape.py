@@ -14,7 +14,7 @@ class ChatShape:
     def __init__(self, body: ChatBody, answer: Answer, identity: Identity) -> None:
         self._answer = answer
         self._identity = identity
-        self._frames = Frames(identity, body)
+        self._frames = Frames(identity, body, answer.usage)
         self._logprobs = bool(body.logprobs)
         self._ids = bool(body.return_token_ids)
         self._opened: set[int] = set()
@@ -46,7 +46,7 @@ class ChatShape:
         return b"".join(chunks)
 
     def closing(self) -> bytes:
-        return self._frames.closing(self._answer.usage())
+        return self._frames.closing()
 
     def whole(self, pieces: Sequence[Piece]) -> bytes:
         fields = self._identity.fields()
@@ -92,5 +92,4 @@ class ChatShape:
             finish,
             extra,
         )
-        usage = self._answer.usage()
-        return self._frames.chunk(choice, usage=usage, text=text, opening=opening)
+        return self._frames.chunk(choice, text=text, opening=opening)

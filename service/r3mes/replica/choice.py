@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from r3mes.engine.messages import Logprob, Stamps, Update
+from r3mes.engine.messages import Logprob, Update
 from r3mes.errors import InternalError, R3mesError, of_code
 from r3mes.replica.text.model import TextModel
 from r3mes.replica.text.stops import StopMatcher
@@ -55,7 +55,6 @@ class Choice:
     def __init__(self, text: TextModel, reading: Reading, *, logprobs: bool) -> None:
         self.count = 0
         self.finish: str | None = None
-        self.stamps: Stamps | None = None
         self.prompt_logprobs: list[Logprob | None] | None = None
         self._reading = reading
         self._detokenizer = text.detokenizer(skip_special=reading.skip_special)
@@ -70,7 +69,6 @@ class Choice:
         """Raises the error that ended the stream, if one did."""
         if update.finish == "error":
             raise failure(update)
-        self.stamps = update.stamps or self.stamps
         self.prompt_logprobs = update.prompt_logprobs or self.prompt_logprobs
         texts = []
         for index, token in enumerate(update.ids):

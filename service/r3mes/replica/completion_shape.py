@@ -20,7 +20,7 @@ class CompletionShape:
         self._body = body
         self._answer = answer
         self._identity = identity
-        self._frames = Frames(identity, body)
+        self._frames = Frames(identity, body, answer.usage)
         self._echoes = echoes
         self._opened: set[int] = set()
 
@@ -35,7 +35,7 @@ class CompletionShape:
         return self._chunk(index, self._shifted(index, piece)) if piece else b""
 
     def closing(self) -> bytes:
-        return self._frames.closing(self._answer.usage())
+        return self._frames.closing()
 
     def whole(self, pieces: Sequence[Piece]) -> bytes:
         fields = self._identity.fields()
@@ -75,8 +75,7 @@ class CompletionShape:
 
     def _chunk(self, index: int, piece: Piece, *, opening: bool = False) -> bytes:
         choice = to_json(self._choice(index, piece))
-        usage = self._answer.usage()
-        return self._frames.chunk(choice, usage=usage, text=len(piece.text), opening=opening)
+        return self._frames.chunk(choice, text=len(piece.text), opening=opening)
 
     def _echoed(self, index: int) -> Piece:
         echo = self._echo(index)

@@ -71,6 +71,7 @@ class Edge:
         exchange = begin(scope, headers)
         self.on_start(exchange, headers)
         reply = Reply(self, scope, exchange, send)
+        scope["state"][exchanges.DIRECT] = reply.send
         body = Body(scope, receive, limit=self.max_body_bytes)
         try:
             check_refusal(scope)

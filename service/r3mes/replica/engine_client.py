@@ -74,14 +74,15 @@ class Generation:
         self.unfinished = set(range(first, first + count))
         self._news: list[tuple[int, Update]] = []
         self._failure: R3mesError | None = None
+        self._nudged = False
         self._waiter: asyncio.Future[None] | None = None
 
     def __aiter__(self) -> "Generation":
         return self
 
     async def __anext__(self) -> list[tuple[int, Update]]:
-        """All that has arrived as (index of the job, update); at least one."""
-        while not self._news:
+        """All that has arrived as (index of the job, update); nothing only after a nudge."""
+        while not (self._news or self._nudged):
             if self._failure is not None:
                 raise self._failure
             if not self.unfinished:
@@ -89,7 +90,13 @@ class Generation:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         news, self._news = self._news, []
+        self._nudged = False
         return news
+
+    def nudge(self) -> None:
+        """Let whoever waits for news go on without any."""
+        self._nudged = True
+        self._wake()
 
     def stop(self, index: int) -> None:
         """Abort one job: its text has ended, though the engine cannot see why."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from r3mes.engine.messages import Stamps
 
-KEY = "exchange"
+KEY = "exchange"  # of scope["state"], where Edge leaves the record
+DIRECT = "direct"  # where it leaves its own `send`: layers within look at no more than a start
 
 
 @dataclass(slots=True)

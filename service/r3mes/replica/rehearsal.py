@@ -15,7 +15,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message
 
 from r3mes.errors import InvalidRequest, R3mesError
-from r3mes.replica.exchange import KEY, Exchange
+from r3mes.replica.exchange import DIRECT, KEY, Exchange
 
 TIMES = 8  # after which an answer takes no less
 ENOUGH_S = 1.0  # a slow model's time is its own, and no worker's
@@ -76,7 +76,7 @@ def scope_of(path: str) -> dict[str, Any]:
         "root_path": "",
         "query_string": b"",
         "headers": [(b"content-type", b"application/json")],
-        "state": {KEY: Exchange(name, "POST", path, rehearsal=True)},
+        "state": {KEY: Exchange(name, "POST", path, rehearsal=True), DIRECT: drop},
     }
 
 

@@ -7,8 +7,8 @@ events. Knows the shapes only as bytes.
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Protocol
 
 from starlette.responses import Response
@@ -18,7 +18,7 @@ from r3mes.errors import InternalError, R3mesError
 from r3mes.replica.answer import Answer
 from r3mes.replica.choice import Piece
 from r3mes.replica.engine_client import Generation
-from r3mes.replica.exchange import exchange_of
+from r3mes.replica.exchange import DIRECT, exchange_of
 from r3mes.replica.presence import ClientGone, while_present
 from r3mes.replica.wire import error_frame
 
@@ -61,10 +61,10 @@ class EventStream(Response):
         self._generation = generation
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        writer = Writer(send)
+        writer = Writer(begin=send, send=scope["state"][DIRECT])
         try:
-            async with while_present(receive), self._generation as generation:
-                await self._run(generation, writer)
+            async with self._generation as generation:
+                await while_present(receive, self._run(generation, writer))
         except ClientGone:
             return
         except R3mesError as error:
@@ -82,37 +82,74 @@ class EventStream(Response):
         await writer.write(error_frame(error), last=True)
 
     async def _run(self, generation: Generation, writer: "Writer") -> None:
-        done = False
-        while not done:
-            try:
-                async with asyncio.timeout_at(writer.written + KEEP_ALIVE_S):
-                    pieces = await self._answer.next_pieces(generation)
-            except TimeoutError:
-                await writer.write(KEEP_ALIVE)
-                continue
-            parts = []
-            for index, piece in pieces:
-                parts += [self._shape.opening(index), self._shape.piece(index, piece)]
-            done = self._answer.done
-            if done:
-                parts.append(self._shape.closing())
-            await writer.write(b"".join(parts), last=done)
+        with waking(generation, writer):
+            done = False
+            while not done:
+                parts = []
+                for index, piece in await self._answer.next_pieces(generation):
+                    parts += [self._shape.opening(index), self._shape.piece(index, piece)]
+                done = self._answer.done
+                if done:
+                    parts.append(self._shape.closing())
+                await writer.write(b"".join(parts) or writer.filler(), last=done)
+
+
+@contextmanager
+def waking(generation: Generation, writer: "Writer") -> Iterator[None]:
+    """Nudge the generation whenever the writer has been silent too long.
+
+    One timer a stream that looks at the clock when it fires: an event need not set it back.
+    """
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def look() -> None:
+        nonlocal timer
+        if writer.is_late():
+            generation.nudge()
+            timer = loop.call_later(KEEP_ALIVE_S, look)
+        else:
+            timer = loop.call_at(writer.due, look)
+
+    timer = loop.call_at(writer.due, look)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Writer:
-    """The way out. A client that does not read is cut off by the connection, not here."""
+    """The way out: `begin` takes the response's start, `send` its body.
 
-    def __init__(self, send: Send) -> None:
+    A client that does not read is cut off by the connection, not here.
+    """
+
+    def __init__(self, *, begin: Send, send: Send) -> None:
         self.started = False
-        self.written = asyncio.get_running_loop().time()
+        self._begin = begin
+        self._time = asyncio.get_running_loop().time
+        self._written = self._time()
         self._send = send
+
+    @property
+    def due(self) -> float:
+        """When a comment should break the silence."""
+        return self._written + KEEP_ALIVE_S
+
+    def is_late(self) -> bool:
+        return self._time() >= self.due
+
+    def filler(self) -> bytes:
+        """What to write where there is nothing to tell."""
+        return KEEP_ALIVE if self.is_late() else b""
 
     async def write(self, frames: bytes, *, last: bool = False) -> None:
         if not frames:
             return
         if not self.started:
             self.started = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": RAW_HEADERS})
-        self.written = asyncio.get_running_loop().time()
+            start = {"type": "http.response.start", "status": 200, "headers": RAW_HEADERS}
+            await self._begin(start)
+        self._written = self._time()
         message = {"type": "http.response.body", "body": frames, "more_body": not last}
         await self._send(message)

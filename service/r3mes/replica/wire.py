@@ -6,6 +6,7 @@ and numbers are encoded per token.
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,35 +78,42 @@ class Usage:
 class Frames:
     """Makes an answer's chunks as the client's stream options want them."""
 
-    def __init__(self, identity: Identity, body: GenerationBody) -> None:
+    def __init__(
+        self, identity: Identity, body: GenerationBody, usage: Callable[[], Usage]
+    ) -> None:
         options = body.stream_options
         self._head = b"data: " + to_json(identity.fields())[:-1] + b',"choices":['
         self.usage_wanted = bool(options and options.include_usage)
         self.usage_always = self.usage_wanted and bool(options and options.continuous_usage_stats)
+        self._usage = usage
         self._told = 0  # completion tokens of the last chunk with text
         self._obfuscate = bool(options and options.include_obfuscation)
 
-    def chunk(self, choice: bytes, *, usage: Usage, text: int = 0, opening: bool = False) -> bytes:
+    def chunk(self, choice: bytes, *, text: int = 0, opening: bool = False) -> bytes:
         """One event; `text` is the size of the text in it, `opening` says that none was made."""
-        if opening:
-            usage = replace(usage, completion=self._told)
-        self._told = usage.completion
         parts = [self._head, choice, b"]"]
         if self._obfuscate:
             missing = -text % OBFUSCATED_SIZE
             parts.append(b',"obfuscation":' + to_json(secrets.token_hex(missing)[:missing]))
         if self.usage_always:
-            parts.append(b',"usage":' + to_json(usage.fields()))
+            parts.append(b',"usage":' + to_json(self._usage_now(opening=opening).fields()))
         elif self.usage_wanted:
             parts.append(b',"usage":null')
         parts.append(b"}\n\n")
         return b"".join(parts)
 
-    def closing(self, usage: Usage) -> bytes:
+    def closing(self) -> bytes:
         """What follows the last choice's end."""
         if not self.usage_wanted:
             return DONE
-        return self._head + b'],"usage":' + to_json(usage.fields()) + b"}\n\n" + DONE
+        return self._head + b'],"usage":' + to_json(self._usage().fields()) + b"}\n\n" + DONE
+
+    def _usage_now(self, *, opening: bool) -> Usage:
+        usage = self._usage()
+        if opening:
+            usage = replace(usage, completion=self._told)
+        self._told = usage.completion
+        return usage
 
 
 def error_frame(error: R3mesError) -> bytes:

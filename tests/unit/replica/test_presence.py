@@ -27,43 +27,50 @@ async def test_work_is_cancelled_when_the_client_leaves() -> None:
     undone = asyncio.Event()
 
     async def work() -> None:
-        async with while_present(connection.receive):
-            connection.leave()
-            try:
-                await asyncio.sleep(60)
-            finally:
-                undone.set()
+        connection.leave()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            undone.set()
 
     with pytest.raises(ClientGone):
-        await work()
+        await while_present(connection.receive, work())
     assert undone.is_set()
     assert 0 == asyncio.current_task().cancelling()
 
 
 async def test_work_that_ends_is_left_alone() -> None:
     connection = Connection()
-    async with while_present(connection.receive):
-        pass
+
+    async def work() -> str:
+        return "done"
+
+    assert "done" == await while_present(connection.receive, work())
     connection.leave()
     await asyncio.sleep(0)
 
 
 async def test_an_error_of_the_work_passes() -> None:
+    async def work() -> None:
+        raise KeyError
+
     with pytest.raises(KeyError):
-        async with while_present(Connection().receive):
-            raise KeyError
+        await while_present(Connection().receive, work())
 
 
-async def test_a_cancel_from_elsewhere_stays_a_cancel() -> None:
-    inside = asyncio.Event()
+async def test_a_cancel_from_elsewhere_stays_a_cancel_and_ends_the_work() -> None:
+    inside, undone = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
-        async with while_present(Connection().receive):
-            inside.set()
+        inside.set()
+        try:
             await asyncio.sleep(60)
+        finally:
+            undone.set()
 
-    task = asyncio.create_task(work())
+    task = asyncio.create_task(while_present(Connection().receive, work()))
     await inside.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert undone.is_set()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from starlette.types import Send
 
 from r3mes.engine.messages import Logprob, SamplingParams, Stamps, Update
 from r3mes.errors import Overloaded, ShuttingDown
@@ -17,7 +18,7 @@ from r3mes.replica.chat_shape import ChatShape
 from r3mes.replica.completion_shape import CompletionShape
 from r3mes.replica.echo import echo_of
 from r3mes.replica.engine_client import Generation, Job
-from r3mes.replica.exchange import KEY, Exchange
+from r3mes.replica.exchange import DIRECT, KEY, Exchange
 from r3mes.replica.sampling import reading_of
 from r3mes.replica.sse import EventStream
 from r3mes.replica.wire import Identity
@@ -67,8 +68,9 @@ class Wire:
         finally:
             self.aborted = bool(self.generation.unfinished)
 
-    async def run(self) -> None:
-        await self._stream({"state": {KEY: self.exchange}}, self._receive, self._send)
+    async def run(self, *, through: Send | None = None) -> None:
+        scope = {"state": {KEY: self.exchange, DIRECT: self._send}}
+        await self._stream(scope, self._receive, through or self._send)
 
     def leave(self) -> None:
         self._left.set()
@@ -181,6 +183,20 @@ async def test_the_headers_keep_proxies_from_buffering() -> None:
         ],
     } == wire.sent[0]
     assert [False] == [message["more_body"] for message in wire.sent[1:]]
+
+
+async def test_only_the_start_goes_through_the_layers_within_edge() -> None:
+    wire = Wire(chat())
+    wire.tell("a", finish="length")
+    through: list[dict[str, Any]] = []
+
+    async def layer(message: Any) -> None:
+        through.append(message)
+
+    await wire.run(through=layer)
+
+    assert ["http.response.start"] == [message["type"] for message in through]
+    assert ["http.response.body"] == [message["type"] for message in wire.sent]
 
 
 async def test_one_delivery_is_one_write_for_all_choices() -> None:

@@ -7,8 +7,9 @@ from starlette.responses import Response
 from r3mes.errors import CLIENT_GONE
 from r3mes.protocol.generation import GenerationBody
 from r3mes.replica.answer import Answer, Gathered
+from r3mes.replica.choice import Piece
 from r3mes.replica.deadline import deadline_of
-from r3mes.replica.engine_client import Job
+from r3mes.replica.engine_client import Generation, Job
 from r3mes.replica.presence import ClientGone, while_present
 from r3mes.replica.routes.service import Service
 from r3mes.replica.sampling import reading_of, traced
@@ -63,15 +64,21 @@ async def respond(
     )
     if body.stream:
         return EventStream(answer, shape, generation)
-    whole = [Gathered() for _ in answer.jobs]
     try:
-        async with while_present(service.request.receive), generation as running:
-            while not answer.done:
-                for index, piece in await answer.next_pieces(running):
-                    whole[index].add(piece)
+        async with generation as running:
+            pieces = await while_present(service.request.receive, gather(answer, running))
     except ClientGone:
         return Response(status_code=CLIENT_GONE)  # for the record; nobody reads it
-    return json_response(shape.whole([gathered.piece() for gathered in whole]))
+    return json_response(shape.whole(pieces))
+
+
+async def gather(answer: Answer, generation: Generation) -> list[Piece]:
+    """The whole of each choice."""
+    whole = [Gathered() for _ in answer.jobs]
+    while not answer.done:
+        for index, piece in await answer.next_pieces(generation):
+            whole[index].add(piece)
+    return [gathered.piece() for gathered in whole]
 
 
 def json_response(content: bytes) -> Response:
