@@ -6,11 +6,15 @@ and sent on its own, as a token would be. Every framework is imported only where
 
 import asyncio
 import json
+import os
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
 EVENTS = 100
+PACE = "PACE_MS"  # environment: milliseconds between two events of a stream, 0 for full speed
+PACE_S = float(os.environ.get(PACE, "0")) / 1000
 CHUNK = {
     "id": "chatcmpl-0123456789abcdef",
     "object": "chat.completion.chunk",
@@ -33,7 +37,14 @@ def event() -> bytes:
 async def events() -> AsyncIterator[bytes]:
     for _ in range(EVENTS):
         yield event()
-        await asyncio.sleep(0)  # one event a turn of the loop, as a step would give
+        await asyncio.sleep(PACE_S)  # at full speed one event a turn of the loop
+
+
+def events_of_a_thread() -> Iterator[bytes]:
+    for _ in range(EVENTS):
+        yield event()
+        if PACE_S:
+            time.sleep(PACE_S)
 
 
 def fastapi() -> Any:
@@ -116,7 +127,7 @@ def flask() -> Any:
         return jsonify(answer(request.get_json()))
 
     def sse() -> Any:
-        return Response((event() for _ in range(EVENTS)), mimetype=SSE)
+        return Response(events_of_a_thread(), mimetype=SSE)
 
     app = Flask(__name__)
     app.post("/echo")(echo)

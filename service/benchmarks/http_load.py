@@ -6,6 +6,7 @@ As light as a Python client can be, so that what is measured is the server.
 import asyncio
 import json
 import time
+from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.http_apps import EVENTS
@@ -59,23 +60,33 @@ def is_whole(answer: bytes) -> bool:
     return bool(found) and (len(body) >= int(length) if length else body.endswith(b"0\r\n\r\n"))
 
 
-class StreamClient(asyncio.Protocol):
-    """Counts the events of one stream."""
+@dataclass(frozen=True)
+class Streamed:
+    """Events that arrived, in how many reads and seconds."""
 
-    def __init__(self, asked: bytes, ended: "asyncio.Future[int]") -> None:
+    events: int
+    reads: int
+    seconds: float
+
+
+class StreamClient(asyncio.Protocol):
+    """Counts the events of one stream, and the reads in which they came."""
+
+    def __init__(self, asked: bytes, ended: "asyncio.Future[tuple[int, int]]") -> None:
         self.asked, self.ended = asked, ended
-        self.count, self.rest = 0, b""
+        self.count, self.reads, self.rest = 0, 0, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.write(self.asked)  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
         seen = self.rest + data
+        self.reads += 1
         self.count += seen.count(b"data: ")
         self.rest = seen[-5:]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.ended.set_result(self.count)
+        self.ended.set_result((self.count, self.reads))
 
 
 async def echo_speed(
@@ -93,14 +104,15 @@ async def echo_speed(
     return times
 
 
-async def stream_speed(port: int, *, streams: int, asked: bytes = STREAM) -> float:
-    """Events a second; a few more than the tokens may come, such as one with the reason to end."""
+async def stream_all(port: int, *, streams: int, asked: bytes = STREAM) -> Streamed:
+    """All at once; a few more events than tokens may come, such as one with the reason to end."""
     loop = asyncio.get_running_loop()
     begin = time.perf_counter()
-    ends: list[asyncio.Future[int]] = [loop.create_future() for _ in range(streams)]
+    ends: list[asyncio.Future[tuple[int, int]]] = [loop.create_future() for _ in range(streams)]
     for end in ends:
         await loop.create_connection(partial(StreamClient, asked, end), "127.0.0.1", port)
     seen = await asyncio.gather(*ends)
-    if not streams * EVENTS <= sum(seen) <= streams * (EVENTS + 3):
-        raise RuntimeError(f"{sum(seen)} of {streams * EVENTS} events arrived.")
-    return sum(seen) / (time.perf_counter() - begin)
+    events, reads = map(sum, zip(*seen, strict=True))
+    if not streams * EVENTS <= events <= streams * (EVENTS + 3):
+        raise RuntimeError(f"{events} of {streams * EVENTS} events arrived.")
+    return Streamed(events, reads, seconds=time.perf_counter() - begin)

@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -20,14 +21,15 @@ from statistics import median
 
 import uvloop
 
-from benchmarks.http_apps import EVENTS
-from benchmarks.http_load import BODY, ECHO, OUR_STREAM, STREAM, echo_speed, stream_speed
+from benchmarks.http_apps import EVENTS, PACE
+from benchmarks.http_load import BODY, ECHO, OUR_STREAM, STREAM, Streamed, echo_speed, stream_all
 from benchmarks.machine import describe_machine
 from benchmarks.progress import say
 from benchmarks.servers import free_port, stop, wait_ready
 from r3mes import __version__
 
 OTHERS = Path(__file__).parent / "http_others"
+STEP_MS = 20  # of the paced streams; a token each
 RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks"
 
 
@@ -45,13 +47,15 @@ class Peer:
 
 @dataclass(frozen=True)
 class Speed:
-    """`events_per_core_s` are those of a second that the process which speaks HTTP computes."""
+    """`…_per_core_s` are those of a second that the process which speaks HTTP computes."""
 
     requests_per_s: float
     p50_ms: float
     p99_ms: float
     events_per_s: float
     events_per_core_s: float
+    events_a_read: float
+    paced_per_core_s: float  # at the pace of a model
 
 
 def uvicorn(app: str, *, factory: bool = True) -> Callable[[int], list[str]]:
@@ -140,12 +144,16 @@ def said(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def measure(peer: Peer, asked: argparse.Namespace) -> Speed:
+@contextmanager
+def serving(
+    peer: Peer, asked: argparse.Namespace, *, pace_ms: int
+) -> Iterator[tuple[int, list[int]]]:
+    """The port of a running server, and the processes that speak HTTP."""
     port = free_port()
-    command = ["taskset", "-c", asked.server_cpu, *peer.command(port)]
+    pace = {PACE: str(pace_ms), "R3MES_ENGINE__FAKE_STEP_MS": str(pace_ms)}
     process = subprocess.Popen(
-        command,
-        env={**os.environ, **peer.environment},
+        ["taskset", "-c", asked.server_cpu, *peer.command(port)],
+        env={**os.environ, **peer.environment, **pace},
         start_new_session=True,
         stderr=subprocess.DEVNULL,
     )
@@ -155,24 +163,34 @@ def measure(peer: Peer, asked: argparse.Namespace) -> Speed:
         api = below if peer.api else [process.pid, *below]
         if not api:
             raise RuntimeError(f"No process of {peer.name} is {peer.api}.")
-
-        async def drive() -> tuple[list[float], float, float]:
-            many, seconds, streams = asked.connections, asked.seconds, asked.streams
-            times = await echo_speed(port, connections=many, seconds=seconds, asked=peer.echo)
-            before = sum(map(computed_s, api))
-            rate = await stream_speed(port, streams=streams, asked=peer.stream)
-            return times, rate, streams * EVENTS / (sum(map(computed_s, api)) - before)
-
-        times, events, per_core = uvloop.run(drive())
+        yield port, api
     finally:
         stop(process)
-    ordered = sorted(times)
+
+
+def measure(peer: Peer, asked: argparse.Namespace) -> Speed:
+    def stream(port: int, api: list[int]) -> tuple[Streamed, float]:
+        before = sum(map(computed_s, api))
+        seen = uvloop.run(stream_all(port, streams=asked.streams, asked=peer.stream))
+        return seen, asked.streams * EVENTS / (sum(map(computed_s, api)) - before)
+
+    with serving(peer, asked, pace_ms=0) as (port, api):
+        echo = echo_speed(
+            port, connections=asked.connections, seconds=asked.seconds, asked=peer.echo
+        )
+        times = sorted(uvloop.run(echo))
+        seen, per_core = stream(port, api)
+    with serving(peer, asked, pace_ms=STEP_MS) as (port, api):
+        stream(port, api)  # what the first streams cost is no event's
+        _, paced = stream(port, api)
     return Speed(
         requests_per_s=len(times) / asked.seconds,
-        p50_ms=median(ordered) * 1000,
-        p99_ms=ordered[int(len(ordered) * 0.99)] * 1000,
-        events_per_s=events,
+        p50_ms=median(times) * 1000,
+        p99_ms=times[int(len(times) * 0.99)] * 1000,
+        events_per_s=seen.events / seen.seconds,
         events_per_core_s=per_core,
+        events_a_read=seen.events / seen.reads,
+        paced_per_core_s=paced,
     )
 
 
@@ -225,23 +243,32 @@ def write(asked: argparse.Namespace, speeds: dict[str, list[Speed]], missing: li
         "medians [lowest - highest].",
         f"Echo: {asked.connections} connections, a chat request of {len(BODY)} bytes parsed, "
         "a small object back.",
-        f"SSE: {asked.streams} streams of {EVENTS} events, each encoded and sent on its own; "
+        f"SSE: {asked.streams} streams of {EVENTS} events, each encoded on its own; "
         "a core's second is one of the process that speaks HTTP.",
+        f"Paced: each stream has an event every {STEP_MS} ms, as a model would give them. "
+        "Else all events come as fast as can be:",
+        "the engine of R3MES then runs ahead of its HTTP process, "
+        "which writes the events of several steps at once; the others write each.",
         "R3MES makes up its tokens in another process, which shares that processor; "
         "its echo is GET /v1/models.",
         f"Machine: {describe_machine()}.",
         f"Taken {datetime.now(UTC).isoformat(timespec='seconds')} by "
         "`python -m benchmarks.http_servers`.",
         "",
-        "| server | echo, requests/s | p50 / p99, ms | SSE, events/s | in a core's second |",
-        "|---|---|---|---|---|",
+        "| server | echo, requests/s | p50 / p99, ms | SSE, events/s | events a read "
+        "| in a core's second | paced, in a core's second |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, rounds in speeds.items():
         times = f"{median(r.p50_ms for r in rounds):.1f} / {median(r.p99_ms for r in rounds):.0f}"
         requests = spread([r.requests_per_s for r in rounds])
         events = spread([r.events_per_s for r in rounds])
         per_core = spread([r.events_per_core_s for r in rounds])
-        lines.append(f"| {name} | {requests} | {times} | {events} | {per_core} |")
+        a_read = f"{median(r.events_a_read for r in rounds):.1f}"
+        paced = spread([r.paced_per_core_s for r in rounds])
+        lines.append(
+            f"| {name} | {requests} | {times} | {events} | {a_read} | {per_core} | {paced} |"
+        )
     lines += ["", *(f"- Left out: {reason}." for reason in missing)]
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text("\n".join(lines).rstrip() + "\n")

@@ -14,7 +14,7 @@ import pytest
 
 from r3mes.engine.messages import Abort, AbortWorker, EngineReport
 from support.engine import answer
-from support.engine_process import EngineProcess, engine_process
+from support.engine_process import EngineProcess, engine_process, request
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +137,17 @@ def test_a_message_that_cannot_be_read_changes_nothing(shared: EngineProcess) ->
 
     assert answer([1], 8) == [id for update in worker.until_end(1) for id in update.ids]
     assert "cannot be read" in shared.logged()
+
+
+def test_what_a_worker_says_at_once_is_all_heard(shared: EngineProcess) -> None:
+    worker = shared.worker("hasty")
+    worker.send(request(1, [1]), request(2, [2]), Abort([2], "client"))
+
+    ends: dict[int, str | None] = {}
+    while len(ends) < 2:
+        ends |= {update.stream: update.finish for update in worker.updates() if update.finish}
+
+    assert {1: "length", 2: "abort"} == ends
 
 
 def test_a_request_that_cannot_be_served_is_refused_and_the_next_one_is(

@@ -27,6 +27,11 @@ from r3mes.engine.messages import (
 PATIENCE_MS = 20_000
 
 
+def request(stream: int, prompt: list[int], **wishes: Any) -> Request:
+    params = SamplingParams(**{"max_tokens": 8, **wishes})
+    return Request([Submit(stream, f"r{stream}", prompt, params, None)])
+
+
 class Worker:
     """An API worker's end of the engine's socket."""
 
@@ -37,12 +42,12 @@ class Worker:
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.connect(f"ipc://{folder / 'engine.sock'}")
 
-    def send(self, message: Message) -> None:
-        self.socket.send(encode(message))
+    def send(self, *messages: Message) -> None:
+        """All of them at once."""
+        self.socket.send_multipart([encode(message) for message in messages])
 
     def submit(self, stream: int, prompt: list[int], **wishes: Any) -> None:
-        params = SamplingParams(**{"max_tokens": 8, **wishes})
-        self.send(Request([Submit(stream, f"r{stream}", prompt, params, None)]))
+        self.send(request(stream, prompt, **wishes))
 
     def updates(self) -> list[Update]:
         """The next delivery."""

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strconv"
+	"time"
 )
 
 type message struct {
@@ -55,6 +57,11 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	w.Write(out)
 }
 
+var pace = func() time.Duration {
+	ms, _ := strconv.Atoi(os.Getenv("PACE_MS"))
+	return time.Duration(ms) * time.Millisecond
+}()
+
 func sse(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("content-type", "text/event-stream")
 	event := chunk{"chatcmpl-0123456789abcdef", "chat.completion.chunk", 1700000000, "m",
@@ -63,7 +70,11 @@ func sse(w http.ResponseWriter, r *http.Request) {
 		data, _ := json.Marshal(event)
 		fmt.Fprintf(w, "data: %s\n\n", data)
 		w.(http.Flusher).Flush()
-		runtime.Gosched()
+		if pace > 0 {
+			time.Sleep(pace)
+		} else {
+			runtime.Gosched()
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 // The two endpoints of http_apps.py in Node: node server.js PORT
 const http = require('http');
 
+const pace = Number(process.env.PACE_MS || 0);
+
 const chunk = {
   id: 'chatcmpl-0123456789abcdef', object: 'chat.completion.chunk', created: 1700000000, model: 'm',
   choices: [{ index: 0, delta: { content: ' token' }, finish_reason: null }],
@@ -23,7 +25,7 @@ function sse(response) {
   const step = () => {
     if (sent++ >= 100) return response.end();
     response.write(`data: ${JSON.stringify(chunk)}\n\n`);
-    return setImmediate(step);
+    return pace ? setTimeout(step, pace) : setImmediate(step);
   };
   step();
 }

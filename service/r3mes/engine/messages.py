@@ -6,6 +6,7 @@ Three conversations, all on local sockets in the run folder:
 - engine → supervisor (`hub.sock`, DEALER → ROUTER): `EngineReport`; back: `ToEngine`.
 - worker → supervisor (`hub.sock`): `ToHub`; supervisor → worker: `FromHub`.
 
+What a worker says in one turn of its loop travels as the frames of one ZeroMQ message.
 All times are seconds of `time.monotonic()`, which the processes of one machine share.
 """
 

@@ -57,7 +57,9 @@ class Wire:
         while frames := _next(self._hub):
             yield from _decoded("hub", frames[-1])
         while frames := _next(self._workers):
-            yield from _decoded(frames[0].decode(errors="replace"), frames[-1])
+            sender = frames[0].decode(errors="replace")
+            for frame in frames[1:]:
+                yield from _decoded(sender, frame)
 
     def deliver(self, worker: str, delivery: Delivery) -> bool:
         """False when there is no such worker any more."""

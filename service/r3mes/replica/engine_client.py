@@ -185,7 +185,7 @@ class EngineClient:
                 Submit(stream, request_id, job.prompt, job.params, deadline)
                 for stream, job in zip(streams, jobs, strict=True)
             ]
-            self._engine.send(encode(Request(choices)))
+            self._engine.post(encode(Request(choices)))
             yield generation
         finally:
             if overdue is not None:
@@ -197,9 +197,9 @@ class EngineClient:
         ticket = next(self._tickets)
         answer = self._scrapes[ticket] = asyncio.get_running_loop().create_future()
         try:
-            self._hub.send(encode(Scrape(ticket, openmetrics)))
+            self._hub.post(encode(Scrape(ticket, openmetrics)))
             return await asyncio.wait_for(answer, SCRAPE_S)
-        except (TimeoutError, zmq.Again) as error:
+        except TimeoutError as error:
             raise InternalError("The supervisor does not answer.") from error
         finally:
             self._scrapes.pop(ticket, None)
@@ -215,14 +215,14 @@ class EngineClient:
     # What the worker's composition uses.
 
     def say_hello(self, *, ready: bool, failure: str | None = None) -> None:
-        self._hub.send(encode(WorkerHello(self.worker, self._pid, ready, failure)))
+        self._hub.post(encode(WorkerHello(self.worker, self._pid, ready, failure)))
 
     @property
     def is_closed(self) -> bool:
         return is_closed(self.state)
 
     def measured(self, items: list[Measurement]) -> None:
-        self._hub.send(encode(Measurements(items, self.in_flight, is_closed(self.state))))
+        self._hub.post(encode(Measurements(items, self.in_flight, is_closed(self.state))))
 
     # The sockets.
 
@@ -241,7 +241,7 @@ class EngineClient:
             self._abort(sorted(generation.unfinished), "client")
 
     def _abort(self, streams: list[int], reason: AbortReason) -> None:
-        self._engine.send(encode(Abort(streams, reason)))
+        self._engine.post(encode(Abort(streams, reason)))
 
     def _watch_deadline(
         self, generation: Generation, deadline: float | None
@@ -264,7 +264,7 @@ class EngineClient:
             case ReplicaState() as state:
                 self._take_state(state)
             case Flush(ticket=ticket):
-                self._hub.send(encode(Flushed(ticket)))
+                self._hub.post(encode(Flushed(ticket)))
             case Scraped() as scraped:
                 answer = self._scrapes.get(scraped.ticket)
                 if answer is not None and not answer.done():

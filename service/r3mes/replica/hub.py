@@ -147,7 +147,11 @@ class Hub:
     # What the others tell.
 
     def _receive(self, frames: list[bytes]) -> None:
-        sender, payload = frames
+        sender, *payloads = frames
+        for payload in payloads:
+            self._take(sender, payload)
+
+    def _take(self, sender: bytes, payload: bytes) -> None:
         try:
             message = to_hub.decode(payload)
         except msgspec.DecodeError:

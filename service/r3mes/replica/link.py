@@ -21,6 +21,7 @@ class Link:
         self._receive = receive
         self._loop = asyncio.get_running_loop()
         self._again: asyncio.Handle | None = None
+        self._posted: list[bytes] = []
         self._descriptor = int(socket.getsockopt(zmq.FD))
         self._loop.add_reader(self._descriptor, self._drain)
         self._look_again()
@@ -31,7 +32,22 @@ class Link:
         if self._again is None and self._readable():
             self._look_again()
 
+    def post(self, frame: bytes) -> None:
+        """Hand it over with all others of this turn of the loop, as the frames of one message.
+
+        Each message wakes ZeroMQ's thread, which costs more than what most of them are about.
+        """
+        if not self._posted:
+            self._loop.call_soon(self._send_posted)
+        self._posted.append(frame)
+
+    def _send_posted(self) -> None:
+        posted, self._posted = self._posted, []
+        if posted:
+            self.send(*posted)
+
     def close(self) -> None:
+        self._send_posted()
         if self._again is not None:
             self._again.cancel()
         self._loop.remove_reader(self._descriptor)

@@ -1,7 +1,9 @@
 """A transport whose close lets the peer read the answer: no reset by unread input, no endless wait.
 
 Closing a socket that holds unread input resets it, and the peer loses the response it was about
-to read. So this one first ends only its own direction and drops input for a moment. Knows bytes.
+to read. So this one first ends only its own direction and drops input for a moment. What is
+written in one turn of the loop leaves at its end: a head goes with its body, and the streams of a
+step are written one after the other, when all have their events. Knows bytes.
 """
 
 import asyncio
@@ -31,12 +33,14 @@ class SoftCloseTransport(asyncio.Transport):
         self.closing = False
         self.paused = False
         self.dropped = 0
+        self.unsent: list[bytes | bytearray | memoryview] = []
         self.timers: list[asyncio.TimerHandle] = []
 
     def close(self) -> None:
         if self.closing:
             return
         self.closing = True
+        self.flush()
         self.timers.append(self.loop.call_later(self.patience, self.inner.abort))
         if self.unread() and self.inner.can_write_eof() and not self.inner.is_closing():
             self.inner.write_eof()
@@ -59,7 +63,14 @@ class SoftCloseTransport(asyncio.Transport):
         return self.closing or self.inner.is_closing()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.inner.write(data)
+        if not self.unsent:
+            self.loop.call_soon(self.flush)
+        self.unsent.append(data)
+
+    def flush(self) -> None:
+        unsent, self.unsent = self.unsent, []
+        if unsent and not self.inner.is_closing():
+            self.inner.writelines(unsent)
 
     def abort(self) -> None:
         self.inner.abort()

@@ -58,7 +58,7 @@ class Peer:
         self._link = Link(socket, lambda frames: self.heard.put_nowait(decoder.decode(frames[-1])))
 
     def say(self, message: Message) -> None:
-        self._link.send(encode(message))
+        self._link.post(encode(message))
 
     async def next_of(self, kind: type, **attributes: object) -> Any:
         """The next message of that kind with these attributes; others are passed over."""

@@ -66,3 +66,17 @@ async def test_a_message_that_cannot_be_taken_does_not_hold_up_the_next(
     link.close()
 
     assert 1 == len(faults)
+
+
+async def test_what_is_posted_in_one_turn_is_one_message(
+    sockets: tuple[zmq.Socket[bytes], zmq.Socket[bytes]],
+) -> None:
+    ours, theirs = sockets
+    link = Link(ours, lambda frames: None)
+    link.post(b"one")
+    link.post(b"two")
+    await asyncio.sleep(0)
+    link.post(b"three")
+    link.close()  # takes leave of what is still to go
+
+    assert [[b"one", b"two"], [b"three"]] == [theirs.recv_multipart() for _ in range(2)]
