@@ -94,10 +94,11 @@ class Backstage:
         socket.bind(f"ipc://{place}")
 
         def take(frames: list[bytes]) -> None:
-            message = decoder.decode(frames[-1])
-            queue.put_nowait(message)
-            if isinstance(message, messages.WorkerHello):
-                self.say(self.state)
+            for frame in frames[1:]:
+                message = decoder.decode(frame)
+                queue.put_nowait(message)
+                if isinstance(message, messages.WorkerHello):
+                    self.say(self.state)
 
         return Link(socket, take)
 

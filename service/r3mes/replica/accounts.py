@@ -47,7 +47,7 @@ class Accounts:
         exchange.sampled = trace.sampled
 
     def end(self, exchange: Exchange) -> None:
-        """Runs before the last bytes leave, so whoever saw the end finds it counted."""
+        """Runs before the last bytes are written, so whoever saw the end finds it counted."""
         trace = self._traces.pop(id(exchange), None)
         if trace is None:
             return

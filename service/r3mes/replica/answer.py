@@ -36,7 +36,7 @@ class Answer:
         return not self._unfinished
 
     async def next_pieces(self, generation: Generation) -> list[tuple[int, Piece]]:
-        """A piece for each update; raises the error that ended one of the choices."""
+        """A piece for each update, none after a nudge; raises the error that ended a choice."""
         return [
             (index, self._take(index, update, generation))
             for index, update in await anext(generation)

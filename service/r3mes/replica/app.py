@@ -21,6 +21,7 @@ def build_app(settings: Settings, engine: EngineClient) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours stand outside of it
         dependencies=[Depends(caller)],
     )
     app.state.settings = settings

@@ -28,6 +28,7 @@ from r3mes.replica.exchange import Exchange
 from r3mes.settings import ServerSettings
 
 REFUSAL = "refusal"  # key of scope["state"] under which the protocol leaves its own error
+DIRECT = "direct"  # key of Edge's own `send`: layers within look at no more than a start
 KEPT = "kept"  # key under which it says whether the connection had an answer before
 UNREADABLE = "_OTHER"  # method, in OpenTelemetry's word, of a request that was refused unread
 
@@ -71,7 +72,7 @@ class Edge:
         exchange = begin(scope, headers)
         self.on_start(exchange, headers)
         reply = Reply(self, scope, exchange, send)
-        scope["state"][exchanges.DIRECT] = reply.send
+        scope["state"][DIRECT] = reply.send
         body = Body(scope, receive, limit=self.max_body_bytes)
         try:
             check_refusal(scope)
@@ -86,6 +87,7 @@ class Edge:
             await reply.fail(InternalError("Something went wrong on our side."))
         finally:
             reply.end()
+            del scope["state"][DIRECT]  # else the scope held itself, until a collection
 
 
 def begin(scope: Scope, headers: Headers) -> Exchange:

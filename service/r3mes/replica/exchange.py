@@ -9,13 +9,12 @@ from typing import Any
 
 from r3mes.engine.messages import Stamps
 
-KEY = "exchange"  # of scope["state"], where Edge leaves the record
-DIRECT = "direct"  # where it leaves its own `send`: layers within look at no more than a start
+KEY = "exchange"
 
 
 @dataclass(slots=True)
 class Exchange:
-    """Mutable, owned by the task that answers the request.
+    """Mutable, owned by whoever answers the request.
 
     Edge writes the first block and `status`; telemetry's start hook writes the ids of the span;
     routes write the rest. `stamps` and `finish_reasons` stand at the index of their choice.

@@ -116,6 +116,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self.active.disconnected = True  # uvicorn tells only the newest of pipelined requests
             self.active.message_event.set()
 
+    def eof_received(self) -> None:
+        """The transport closes itself then: what was answered leaves before."""
+        self.soft.flush()
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self.write_timer = self.loop.call_later(self.limits.write_timeout_s, self.transport.abort)

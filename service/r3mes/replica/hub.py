@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-import msgspec
 import zmq
 
 from r3mes.engine.messages import (
@@ -149,14 +148,12 @@ class Hub:
     def _receive(self, frames: list[bytes]) -> None:
         sender, *payloads = frames
         for payload in payloads:
-            self._take(sender, payload)
+            try:
+                self._take(sender, to_hub.decode(payload))
+            except Exception:  # the others of the same turn are not to be lost with it
+                log.exception("a message of %r cannot be taken", sender)
 
-    def _take(self, sender: bytes, payload: bytes) -> None:
-        try:
-            message = to_hub.decode(payload)
-        except msgspec.DecodeError:
-            log.exception("a message of %r cannot be read", sender)
-            return
+    def _take(self, sender: bytes, message: Message) -> None:
         match message:
             case EngineReport():
                 self._take_report(message)

@@ -27,7 +27,14 @@ class Link:
         self._look_again()
 
     def send(self, *frames: bytes) -> None:
-        """Hand a message over. Raises zmq.Again when the other side does not take any more."""
+        """Hand a message over, after what was posted.
+
+        Raises zmq.Again when the other side does not take any more.
+        """
+        self._send_posted()
+        self._send(*frames)
+
+    def _send(self, *frames: bytes) -> None:
         self._socket.send_multipart(frames, flags=zmq.NOBLOCK)
         if self._again is None and self._readable():
             self._look_again()
@@ -44,7 +51,7 @@ class Link:
     def _send_posted(self) -> None:
         posted, self._posted = self._posted, []
         if posted:
-            self.send(*posted)
+            self._send(*posted)
 
     def close(self) -> None:
         self._send_posted()

@@ -15,7 +15,8 @@ from typing import Any
 from starlette.types import ASGIApp, Message
 
 from r3mes.errors import InvalidRequest, R3mesError
-from r3mes.replica.exchange import DIRECT, KEY, Exchange
+from r3mes.replica.edge import DIRECT
+from r3mes.replica.exchange import KEY, Exchange
 
 TIMES = 8  # after which an answer takes no less
 ENOUGH_S = 1.0  # a slow model's time is its own, and no worker's

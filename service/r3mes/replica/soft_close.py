@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 LINGER_S = 1.0
+HELD_BYTES = 64 << 10  # more than this is not held back, so that a slow peer is felt at once
 LINGER_BYTES = 8 << 20  # more than this nobody sends by mistake
 
 
@@ -34,6 +35,7 @@ class SoftCloseTransport(asyncio.Transport):
         self.paused = False
         self.dropped = 0
         self.unsent: list[bytes | bytearray | memoryview] = []
+        self.held = 0  # bytes in it
         self.timers: list[asyncio.TimerHandle] = []
 
     def close(self) -> None:
@@ -63,12 +65,17 @@ class SoftCloseTransport(asyncio.Transport):
         return self.closing or self.inner.is_closing()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.closing:
+            return
         if not self.unsent:
             self.loop.call_soon(self.flush)
         self.unsent.append(data)
+        self.held += len(data)
+        if self.held > HELD_BYTES:
+            self.flush()
 
     def flush(self) -> None:
-        unsent, self.unsent = self.unsent, []
+        unsent, self.unsent, self.held = self.unsent, [], 0
         if unsent and not self.inner.is_closing():
             self.inner.writelines(unsent)
 

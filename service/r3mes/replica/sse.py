@@ -7,8 +7,8 @@ events. Knows the shapes only as bytes.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from starlette.responses import Response
@@ -17,8 +17,9 @@ from starlette.types import Receive, Scope, Send
 from r3mes.errors import InternalError, R3mesError
 from r3mes.replica.answer import Answer
 from r3mes.replica.choice import Piece
+from r3mes.replica.edge import DIRECT
 from r3mes.replica.engine_client import Generation
-from r3mes.replica.exchange import DIRECT, exchange_of
+from r3mes.replica.exchange import exchange_of
 from r3mes.replica.presence import ClientGone, while_present
 from r3mes.replica.wire import error_frame
 
@@ -82,40 +83,45 @@ class EventStream(Response):
         await writer.write(error_frame(error), last=True)
 
     async def _run(self, generation: Generation, writer: "Writer") -> None:
-        with waking(generation, writer):
-            done = False
-            while not done:
-                parts = []
-                for index, piece in await self._answer.next_pieces(generation):
-                    parts += [self._shape.opening(index), self._shape.piece(index, piece)]
-                done = self._answer.done
-                if done:
-                    parts.append(self._shape.closing())
-                await writer.write(b"".join(parts) or writer.filler(), last=done)
+        waker = Waker(generation, writer)
+        try:
+            await self._write_all(generation, writer)
+        finally:
+            waker.stop()
+
+    async def _write_all(self, generation: Generation, writer: "Writer") -> None:
+        done = False
+        while not done:
+            parts = []
+            for index, piece in await self._answer.next_pieces(generation):
+                parts += [self._shape.opening(index), self._shape.piece(index, piece)]
+            done = self._answer.done
+            if done:
+                parts.append(self._shape.closing())
+            await writer.write(b"".join(parts) or writer.filler(), last=done)
 
 
-@contextmanager
-def waking(generation: Generation, writer: "Writer") -> Iterator[None]:
-    """Nudge the generation whenever the writer has been silent too long.
+class Waker:
+    """Nudges the generation whenever the writer has been silent too long, until it is stopped.
 
     One timer a stream that looks at the clock when it fires: an event need not set it back.
     """
-    loop = asyncio.get_running_loop()
-    timer: asyncio.TimerHandle
 
-    def look() -> None:
-        nonlocal timer
-        if writer.is_late():
-            generation.nudge()
-            timer = loop.call_later(KEEP_ALIVE_S, look)
+    def __init__(self, generation: Generation, writer: "Writer") -> None:
+        self._generation = generation
+        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_at(writer.due, self._look)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        if self._writer.is_late():
+            self._generation.nudge()
+            self._timer = self._loop.call_later(KEEP_ALIVE_S, self._look)
         else:
-            timer = loop.call_at(writer.due, look)
-
-    timer = loop.call_at(writer.due, look)
-    try:
-        yield
-    finally:
-        timer.cancel()
+            self._timer = self._loop.call_at(self._writer.due, self._look)
 
 
 class Writer:

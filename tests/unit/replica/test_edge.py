@@ -1,6 +1,8 @@
 """The outermost layer over real sockets: ids, errors, and a record closed exactly once."""
 
+import gc
 import logging
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -243,3 +245,34 @@ def everything(server: EdgeServer) -> list[Exchange]:
     while not server.ended.empty():
         records.append(server.ended.get())
     return records
+
+
+async def test_nothing_of_a_request_is_left_to_the_collector() -> None:
+    class Owner:
+        async def send(self, message: Message) -> None:
+            pass
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    edge = Edge(
+        app,
+        settings=ServerSettings(),
+        on_start=lambda exchange, headers: None,
+        on_end=lambda exchange: None,
+        draining=lambda: False,
+    )
+    owner = Owner()
+    gone = weakref.ref(owner)
+    gc.disable()
+    try:
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "state": {}}
+        await edge(scope, receive, owner.send)
+        del owner, scope
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -1,6 +1,7 @@
 """The bounds of one connection, spoken to by hand."""
 
 import itertools
+import socket
 import time
 from collections.abc import Iterator
 
@@ -37,6 +38,16 @@ def test_a_good_request_is_answered_and_the_connection_kept(server: EdgeServer) 
             answer = connection.send(GOOD).response()
 
             assert (200, {"text": "hi"}) == (answer.status, answer.json())
+
+
+@pytest.mark.parametrize("request_", [GOOD, head("GET", "/version"), head("GET", "/none")])
+def test_a_client_that_has_ended_its_side_is_answered(server: EdgeServer, request_: bytes) -> None:
+    for _ in range(10):
+        with Connection(server.port) as connection:
+            connection.send(request_)
+            connection.socket.shutdown(socket.SHUT_WR)
+
+            assert connection.response().status in (200, 404)
 
 
 def test_a_request_in_single_bytes_is_answered(server: EdgeServer) -> None:

@@ -141,6 +141,13 @@ async def test_a_scrape_waits_until_every_worker_has_told_what_it_counted(stage:
     assert b"r3mes_unknown_fields_total 3.0" in page.text
 
 
+async def test_a_message_that_cannot_be_taken_takes_no_other_with_it(stage: Stage) -> None:
+    stage.first.say(Measurements([Measurement("unknown", (), 1)], in_flight=0))
+    stage.first.say(Scrape(7, openmetrics=False))
+
+    assert await stage.first.next_of(Scraped)
+
+
 async def test_a_scrape_does_not_wait_for_ever_for_a_worker_that_hangs(stage: Stage) -> None:
     stage.first.say(Scrape(7, openmetrics=False))
 

@@ -80,3 +80,15 @@ async def test_what_is_posted_in_one_turn_is_one_message(
     link.close()  # takes leave of what is still to go
 
     assert [[b"one", b"two"], [b"three"]] == [theirs.recv_multipart() for _ in range(2)]
+
+
+async def test_what_is_sent_follows_what_was_posted(
+    sockets: tuple[zmq.Socket[bytes], zmq.Socket[bytes]],
+) -> None:
+    ours, theirs = sockets
+    link = Link(ours, lambda frames: None)
+    link.post(b"first")
+    link.send(b"then")
+    link.close()
+
+    assert [b"first", b"then"] == [theirs.recv() for _ in range(2)]

@@ -39,6 +39,22 @@ async def test_work_is_cancelled_when_the_client_leaves() -> None:
     assert 0 == asyncio.current_task().cancelling()
 
 
+async def test_a_cancel_beside_a_leave_stays_a_cancel() -> None:
+    connection = Connection()
+    inside = asyncio.Event()
+
+    async def work() -> None:
+        inside.set()
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(while_present(connection.receive, work()))
+    await inside.wait()
+    connection.leave()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_work_that_ends_is_left_alone() -> None:
     connection = Connection()
 

@@ -5,7 +5,7 @@ from unittest.mock import Mock, call
 
 import pytest
 
-from r3mes.replica.soft_close import SoftCloseTransport
+from r3mes.replica.soft_close import HELD_BYTES, SoftCloseTransport
 
 
 class Ways:
@@ -37,6 +37,22 @@ async def test_a_head_goes_with_its_body(ways: Ways) -> None:
     await asyncio.sleep(0)
 
     assert [call.writelines([b"head", b"body"]), call.writelines([b"more"])] == ways.done
+
+
+async def test_a_lot_is_not_held_back(ways: Ways) -> None:
+    lot = bytes(HELD_BYTES + 1)
+    ways.soft.write(lot)
+
+    assert [call.writelines([lot])] == ways.done
+
+
+async def test_nothing_is_written_after_the_close(ways: Ways) -> None:
+    ways.soft.close()
+    ways.soft.write(b"late")
+    ways.soft.stop_timers()
+    await asyncio.sleep(0)
+
+    assert [call.close()] == ways.done
 
 
 async def test_what_was_written_leaves_before_the_close(ways: Ways) -> None:

@@ -1,31 +1,18 @@
 """Server-sent events, byte for byte, and when they leave."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from starlette.types import Send
 
-from r3mes.engine.messages import Logprob, SamplingParams, Stamps, Update
+from r3mes.engine.messages import Logprob, Stamps, Update
 from r3mes.errors import Overloaded, ShuttingDown
 from r3mes.protocol.chat import ChatBody
 from r3mes.protocol.completions import CompletionBody
 from r3mes.replica import sse
-from r3mes.replica.answer import Answer
-from r3mes.replica.chat_shape import ChatShape
-from r3mes.replica.completion_shape import CompletionShape
-from r3mes.replica.echo import echo_of
-from r3mes.replica.engine_client import Generation, Job
-from r3mes.replica.exchange import DIRECT, KEY, Exchange
-from r3mes.replica.sampling import reading_of
-from r3mes.replica.sse import EventStream
-from r3mes.replica.wire import Identity
-from support.model_info import byte_model
+from support.one_stream import Wire
 
-TEXT = byte_model()
-WHO = Identity("chatcmpl-1", "chat.completion.chunk", 5, "m", "fp_x", None)
 HEAD = (
     '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":5,"model":"m",'
     '"system_fingerprint":"fp_x","choices":['
@@ -35,69 +22,6 @@ USAGE = (
     '"usage":{"prompt_tokens":2,"completion_tokens":%d,"total_tokens":%d,'
     '"prompt_tokens_details":{"cached_tokens":1},"completion_tokens_details":{"reasoning_tokens":0}}'
 )
-
-
-class Wire:
-    """The ASGI side of one stream; what is sent can be waited for."""
-
-    def __init__(self, body: Any, *, choices: int = 1) -> None:
-        self.stopped: list[int] = []
-        self.generation = Generation(
-            0, choices, abort=lambda streams, reason: self.stopped.extend(streams)
-        )
-        self.exchange = Exchange("r", "POST", "/")
-        self.sent: list[dict[str, Any]] = []
-        self.entered = self.aborted = False
-        self._changed = asyncio.Event()
-        self._left = asyncio.Event()
-        params = SamplingParams(max_tokens=9, logprobs=getattr(body, "alternatives", int)())
-        jobs = [Job([104, 105], params)] * choices
-        answer = Answer(jobs, reading_of(body), n=choices, text=TEXT, exchange=self.exchange)
-        if isinstance(body, ChatBody):
-            shape: Any = ChatShape(body, answer, WHO)
-        else:
-            echoes = [echo_of([104, 105], TEXT, verbatim="hi")] if body.echo else []
-            shape = CompletionShape(body, answer, WHO, echoes)
-        self._stream = EventStream(answer, shape, self._generate())
-
-    @asynccontextmanager
-    async def _generate(self) -> AsyncIterator[Generation]:
-        self.entered = True
-        try:
-            yield self.generation
-        finally:
-            self.aborted = bool(self.generation.unfinished)
-
-    async def run(self, *, through: Send | None = None) -> None:
-        scope = {"state": {KEY: self.exchange, DIRECT: self._send}}
-        await self._stream(scope, self._receive, through or self._send)
-
-    def leave(self) -> None:
-        self._left.set()
-
-    def tell(self, text: str, *, choice: int = 0, **end: Any) -> None:
-        ids = list(text.encode())
-        stamps = Stamps(queued=0.0, cached_tokens=1)
-        logprobs = [Logprob(token, -0.5, 1, [(token, -0.5)]) for token in ids]
-        self.generation.take(Update(choice, ids, logprobs=logprobs, stamps=stamps, **end))
-
-    async def seen(self, count: int) -> list[bytes]:
-        """The bodies that were sent, once there are so many."""
-        while len(self.bodies()) < count:
-            self._changed.clear()
-            await asyncio.wait_for(self._changed.wait(), 5)
-        return self.bodies()
-
-    def bodies(self) -> list[bytes]:
-        return [message["body"] for message in self.sent if "body" in message]
-
-    async def _receive(self) -> dict[str, Any]:
-        await self._left.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: Any) -> None:
-        self.sent.append(message)
-        self._changed.set()
 
 
 def chat(**fields: Any) -> ChatBody:
@@ -308,6 +232,43 @@ async def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) 
     assert wire.bodies()[-1].startswith(b"data: {")
 
 
+async def test_silence_after_an_event_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.05)
+    wire = Wire(chat())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(wire.run())
+        await asyncio.sleep(0.03)
+        wire.tell("a")
+        await wire.seen(3)
+        wire.tell("b", finish="length")
+
+    assert [b": keep-alive\n"] * 2 == wire.bodies()[1:3]
+
+
+async def test_nobody_looks_after_a_stream_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.05)
+    wire = Wire(chat())
+    wire.tell("a", finish="length")
+    await wire.run()
+    nudged = Mock()
+    monkeypatch.setattr(wire.generation, "nudge", nudged)
+    await asyncio.sleep(0.15)
+
+    nudged.assert_not_called()
+
+
+async def test_news_without_a_word_write_nothing() -> None:
+    wire = Wire(chat(stop="ab"))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(wire.run())
+        wire.tell("c")
+        await wire.seen(1)
+        wire.tell("a")  # may become the stop string
+        await asyncio.sleep(0.01)
+        assert 1 == len(wire.bodies())
+        wire.tell("c", finish="length")
+
+
 async def test_news_without_a_word_are_silence_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "KEEP_ALIVE_S", 1.0)  # no pause of a busy machine between two news
     wire = Wire(chat())
@@ -349,6 +310,21 @@ async def test_the_record_is_complete_before_the_last_bytes_leave() -> None:
     )
     assert record.stamps[0] is not None
     assert record.first_chunk is not None
+
+
+async def test_the_first_text_leaves_once() -> None:
+    wire = Wire(chat(stop="b"))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(wire.run())
+        wire.tell("a")
+        await wire.seen(1)
+        first = wire.exchange.first_chunk
+        wire.tell("b")
+
+    assert first == wire.exchange.first_chunk
+    (stamps,) = wire.exchange.stamps
+    assert stamps is not None
+    assert stamps.finished is not None  # the stop string's, which the engine does not see
 
 
 async def test_a_completion_echoes_its_prompt_first() -> None:
