@@ -25,7 +25,6 @@ class Answer:
             Choice(text, reading, logprobs=job.params.logprobs is not None) for job in jobs
         ]
         self._n = n
-        self._unfinished = len(jobs)
         self._prompt_tokens = sum(len(job.prompt) for job in jobs[::n])
         self._exchange = exchange
         exchange.stamps = [None] * len(jobs)
@@ -33,7 +32,7 @@ class Answer:
 
     @property
     def done(self) -> bool:
-        return not self._unfinished
+        return all(choice.finish is not None for choice in self.choices)
 
     async def next_pieces(self, generation: Generation) -> list[tuple[int, Piece]]:
         """A piece for each update, none after a nudge; raises the error that ended a choice."""
@@ -52,7 +51,6 @@ class Answer:
             self._stamp(index, update.stamps)
         if piece.finish is not None:
             exchange.finish_reasons[index] = piece.finish
-            self._unfinished -= 1
             if update.finish is None:  # the engine learns of it now
                 self._stop(index, generation)
         return piece

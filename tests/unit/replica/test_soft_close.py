@@ -1,71 +1,99 @@
 """What is written in one turn of the loop leaves together, and before the end."""
 
 import asyncio
-from unittest.mock import Mock, call
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
-import pytest
+import uvloop
 
 from r3mes.replica.soft_close import HELD_BYTES, SoftCloseTransport
 
 
-class Ways:
-    """A transport on another that only notes what is done to it."""
+class Pair:
+    """The transport on one end of a connection, and what has arrived at the other."""
 
-    def __init__(self) -> None:
-        self.inner = Mock(spec=asyncio.Transport)
-        self.inner.is_closing.return_value = False
-        self.soft = SoftCloseTransport(
-            self.inner, asyncio.get_running_loop(), patience=60, unread=lambda: False
-        )
+    def __init__(self, inner: asyncio.Transport, peer: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self.soft = SoftCloseTransport(inner, loop, patience=60, unread=lambda: True)
+        self._peer = peer
 
-    @property
-    def done(self) -> list[object]:
-        return [each for each in self.inner.mock_calls if each != call.is_closing()]
-
-
-@pytest.fixture
-async def ways() -> Ways:
-    return Ways()
+    def heard(self) -> bytes | None:
+        """None while there is nothing; empty at the end."""
+        try:
+            return self._peer.recv(HELD_BYTES)
+        except BlockingIOError:
+            return None
 
 
-async def test_a_head_goes_with_its_body(ways: Ways) -> None:
-    ways.soft.write(b"head")
-    ways.soft.write(b"body")
-    assert [] == ways.done
-    await asyncio.sleep(0)
-    ways.soft.write(b"more")
-    await asyncio.sleep(0)
-
-    assert [call.writelines([b"head", b"body"]), call.writelines([b"more"])] == ways.done
-
-
-async def test_a_lot_is_not_held_back(ways: Ways) -> None:
-    lot = bytes(HELD_BYTES + 1)
-    ways.soft.write(lot)
-
-    assert [call.writelines([lot])] == ways.done
-
-
-async def test_nothing_is_written_after_the_close(ways: Ways) -> None:
-    ways.soft.close()
-    ways.soft.write(b"late")
-    ways.soft.stop_timers()
-    await asyncio.sleep(0)
-
-    assert [call.close()] == ways.done
+@asynccontextmanager
+async def connected() -> AsyncIterator[Pair]:
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    loop = asyncio.get_running_loop()
+    faults: list[Any] = []
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+    inner, _ = await loop.create_unix_connection(asyncio.Protocol, sock=ours)
+    pair = Pair(inner, theirs)
+    try:
+        yield pair
+        await asyncio.sleep(0.01)
+    finally:
+        pair.soft.stop_timers()
+        pair.soft.abort()
+        theirs.close()
+    assert [] == faults
 
 
-async def test_what_was_written_leaves_before_the_close(ways: Ways) -> None:
-    ways.soft.write(b"last")
-    ways.soft.close()
-    ways.soft.stop_timers()
+def on_a_connection(steps: Callable[[Pair], Awaitable[None]]) -> None:
+    """On uvloop, whose transports the service has."""
 
-    assert [call.writelines([b"last"]), call.close()] == ways.done
+    async def run() -> None:
+        async with connected() as pair:
+            await steps(pair)
+
+    uvloop.run(run())
 
 
-async def test_nothing_is_written_once_it_is_lost(ways: Ways) -> None:
-    ways.soft.write(b"late")
-    ways.inner.is_closing.return_value = True
-    await asyncio.sleep(0)
+def test_a_head_goes_with_its_body() -> None:
+    async def steps(pair: Pair) -> None:
+        pair.soft.write(b"head")
+        pair.soft.write(b"body")
+        assert pair.heard() is None
+        await asyncio.sleep(0.01)
+        assert b"headbody" == pair.heard()
+        pair.soft.write(b"more")
+        await asyncio.sleep(0.01)
+        assert b"more" == pair.heard()
 
-    assert [] == ways.done
+    on_a_connection(steps)
+
+
+def test_a_lot_is_not_held_back() -> None:
+    async def steps(pair: Pair) -> None:
+        pair.soft.write(bytes(HELD_BYTES + 1))
+        assert pair.heard()
+
+    on_a_connection(steps)
+
+
+def test_what_was_written_leaves_before_the_close_and_nothing_after() -> None:
+    async def steps(pair: Pair) -> None:
+        pair.soft.write(b"last")
+        pair.soft.close()
+        pair.soft.write(b"late")
+        await asyncio.sleep(0.01)
+        assert [b"last", b""] == [pair.heard(), pair.heard()]
+
+    on_a_connection(steps)
+
+
+def test_nothing_is_written_once_it_is_lost() -> None:
+    async def steps(pair: Pair) -> None:
+        pair.soft.abort()
+        pair.soft.write(b"late")
+        await asyncio.sleep(0.01)
+        assert b"" == pair.heard()
+
+    on_a_connection(steps)
